@@ -1,0 +1,1 @@
+"""Ways in: ASGI and the command line."""

@@ -1,0 +1,1 @@
+"""The `.route` language: text in, a `Plan` or diagnostics out."""

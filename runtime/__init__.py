@@ -1,0 +1,1 @@
+"""The serving half: decides, dispatches and relays."""

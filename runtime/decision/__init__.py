@@ -1,0 +1,1 @@
+"""Request to facts to plan: the pure decision."""

@@ -1,0 +1,1 @@
+"""Drives flows over transports: tasks, timers, cancellation."""

@@ -1,0 +1,1 @@
+"""One request as a sans-I/O state machine."""

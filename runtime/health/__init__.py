@@ -1,0 +1,1 @@
+"""What is known of each endpoint, decayed to the instant of asking."""

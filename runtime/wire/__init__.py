@@ -1,0 +1,1 @@
+"""What crosses the wire: request fields, server-sent events, usage, errors."""
