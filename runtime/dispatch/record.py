@@ -1,0 +1,79 @@
+"""What happened to one request: the record that headers, logs and metrics are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from runtime.dispatch.transport import Headers
+
+End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them; `cached` and `reasoning` are parts of the two others."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one endpoint.
+
+    Attributes:
+        endpoint: `MODEL@PROVIDER[/LABEL]`.
+        outcome: `ok`, `status 503`, `timeout first token`, `timeout within`, `stall`, `connect`, `lost`, `empty`,
+            `malformed`, `cut`, `cancelled`; the field's word for what happened.
+        status: HTTP status of its answer, or None.
+        started_s, first_token_s, ended_s: Seconds since the request arrived; None when it did not happen.
+    """
+
+    endpoint: str
+    outcome: str
+    status: int | None
+    started_s: float
+    first_token_s: float | None
+    ended_s: float | None
+
+
+@dataclass(slots=True)
+class Record:
+    """How one request ended; filled by dispatch, read by serve.
+
+    Attributes:
+        end: `complete`; `cut`: the in-band error ended the client's stream; `client gone`; `exhausted`: nothing was sent to
+            the client and serve answers the error `status` below; `refused`: a provider's 4xx about the request itself
+            was passed on.
+        status: HTTP status sent, or to be sent.
+        retry_after_s: The shortest wait any provider asked for, or None.
+        cost_nusd: Cost in nano-dollars by the plan's prices, None when unpriced or usage is unknown.
+    """
+
+    end: End = "exhausted"
+    status: int = 503
+    endpoint: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    usage: Usage | None = None
+    cost_nusd: int | None = None
+    finish_reason: str | None = None
+    retry_after_s: float | None = None
+
+
+class Client(Protocol):
+    """The client's side of one request, given to dispatch by serve."""
+
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+        """Commit: send the head. Serve adds the `x-pointsman-*` headers for this endpoint and count of attempts."""
+        ...
+
+    async def send(self, data: bytes, *, last: bool) -> None:
+        """Relay bytes; waits while the client is slow. `last` ends the answer properly."""
+        ...
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        ...
