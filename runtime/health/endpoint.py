@@ -1,0 +1,220 @@
+"""What is recorded about one endpoint, and the permit of an attempt, which is how it gets recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from runtime.health.breaker import Breaker
+from runtime.health.clock import Clock
+from runtime.health.decay import Histogram, Ratio
+
+Why = Literal["breaker open", "probing", "cooling down", "full"]
+
+THROTTLED = "429"
+"""The kind of failure that says `not now` rather than `broken`: it cools down and leaves the breaker alone."""
+
+# Latency and speed follow load over minutes; two of them keep a busy endpoint's percentiles current and let an
+# endpoint that nobody asks any more become unknown, hence worth a try again, within a quarter of an hour.
+SPEED_HALF_LIFE_S = 120.0
+
+# Errors are news, but at one request every half minute three of them must still add up to a share.
+ERRORS_HALF_LIFE_S = 60.0
+
+# A share of fewer than three is an anecdote: one failure of one must not let `where errors < 5%` empty a plan. Three
+# attempts within a quarter of a minute weigh this much; repeated failures are the breaker's business anyway.
+ENOUGH_ATTEMPTS = 2.5
+
+# Without a hint a 429 cools down for a second, twice as long each time it comes straight back: per-second token
+# limits (Fireworks) recover at once, per-minute ones (Baseten) within the longest.
+FIRST_COOL_S = 1.0
+LONGEST_COOL_S = 30.0
+
+# A provider may ask for a day (a spent daily quota). Asking again after ten minutes costs one refused attempt.
+LONGEST_RETRY_AFTER_S = 600.0
+
+# A permit that nobody ends stops counting as in flight after this long: Baseten's longest prediction is 1,200 s.
+PERMIT_LEASE_S = 1_260.0
+
+# Fewer tokens, or a shorter time, say more about buffering than about speed.
+LEAST_TOKENS = 2
+LEAST_GENERATION_S = 0.001
+
+
+class Slots:
+    """Attempts in flight at an endpoint, or at a provider with `limit` concurrent ones (None: any number)."""
+
+    __slots__ = ("_begun_s", "limit")
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._begun_s: dict[object, float] = {}
+
+    def take(self, permit: object, now_s: float) -> None:
+        """Count a permit as in flight; forgets those that nobody ended."""
+        for lost in self._lost(now_s):
+            del self._begun_s[lost]
+        self._begun_s[permit] = now_s
+
+    def give(self, permit: object) -> None:
+        """Count it no longer."""
+        self._begun_s.pop(permit, None)
+
+    def used(self, now_s: float) -> int:
+        """Return how many are in flight."""
+        count = len(self._begun_s)
+        return count and count - len(self._lost(now_s))
+
+    def _lost(self, now_s: float) -> Sequence[object]:
+        """Return the permits past their lease; the oldest come first, so mostly one look is enough."""
+        lost = []
+        for permit, begun_s in self._begun_s.items():
+            if now_s - begun_s < PERMIT_LEASE_S:
+                break
+            lost.append(permit)
+        return lost
+
+
+class EndpointHealth:
+    """What was recorded about one endpoint; written by `Health` and its permits alone.
+
+    Attributes:
+        blocked_until_s: Until when regular traffic stays away: the later of cool-down and breaker.
+    """
+
+    __slots__ = (
+        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "errors", "own", "shared",
+        "speed", "ttft",
+    )  # fmt: skip
+
+    def __init__(self, name: str, shared: Slots | None) -> None:
+        """`name` is unique in the fleet; `shared` are the slots of its provider when that one has a limit."""
+        self.own = Slots()
+        self.shared = shared
+        self.breaker = Breaker(name)
+        self.ttft = Histogram(SPEED_HALF_LIFE_S)
+        self.speed = Ratio(SPEED_HALF_LIFE_S)
+        self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
+        self._throttles = 0
+        self._cool_since_s = self._cool_until_s = self.blocked_until_s = float("-inf")
+
+    def is_full(self, now_s: float) -> bool:
+        """Whether the provider holds as many attempts as it may."""
+        shared = self.shared
+        return shared is not None and shared.limit is not None and shared.used(now_s) >= shared.limit
+
+    def why_not(self, now_s: float) -> tuple[Why | None, float]:
+        """Return why it is out of service and for how many seconds more, or (None, 0)."""
+        if now_s < self._cool_until_s:
+            return "cooling down", self._cool_until_s - now_s
+        if now_s < self.breaker.blocked_until_s:
+            why: Why = "breaker open" if self.breaker.mode(now_s) == "open" else "probing"
+            return why, self.breaker.blocked_until_s - now_s
+        return ("full", 0.0) if self.is_full(now_s) else (None, 0.0)
+
+    def cool(self, begun_s: float, retry_after_s: float | None, now_s: float) -> None:
+        """Stay away for as long as the provider asked, or for a pause that grows while it keeps refusing.
+
+        Args:
+            begun_s: When the refused attempt began: one begun before the last refusal is of the same burst.
+            retry_after_s: The wait it asked for, > 0, or None.
+            now_s: Now.
+        """
+        if begun_s > self._cool_since_s:
+            self._throttles = min(self._throttles + 1, 16)
+            self._cool_since_s = now_s
+        cool_s = min(FIRST_COOL_S * 2.0 ** (self._throttles - 1), LONGEST_COOL_S)
+        self.cool_for(cool_s if retry_after_s is None else retry_after_s, now_s)
+
+    def cool_for(self, cool_s: float, now_s: float) -> None:
+        """Stay away for `cool_s` at least; an earlier, longer wish stands."""
+        self._cool_until_s = max(self._cool_until_s, now_s + min(cool_s, LONGEST_RETRY_AFTER_S))
+
+    def served(self, begun_s: float) -> None:
+        """Note that an attempt begun then was served: it is not refusing any more."""
+        if begun_s >= self._cool_since_s:
+            self._throttles = 0
+
+    def settle(self) -> None:
+        """Bring `blocked_until_s` up to date after a write."""
+        self.blocked_until_s = max(self._cool_until_s, self.breaker.blocked_until_s)
+
+
+class Permit:
+    """One attempt in flight; ends once, by `success`, `failure` or `ignore`.
+
+    A second end changes nothing. A permit that never ends stops counting after `PERMIT_LEASE_S`.
+    """
+
+    __slots__ = ("_begun_s", "_clock", "_ended", "_endpoint", "_period")
+
+    def __init__(self, endpoint: EndpointHealth, clock: Clock, begun_s: float) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._begun_s = begun_s
+        self._period = endpoint.breaker.period
+        self._ended = False
+
+    def success(
+        self, now_s: float, ttft_s: float | None = None, tokens: int | None = None, duration_s: float | None = None
+    ) -> None:
+        """The endpoint answered, completely.
+
+        Args:
+            now_s: Now.
+            ttft_s: From sending to the first content; None when it cannot be told.
+            tokens: Of the answer, as the provider counted them; None when it did not.
+            duration_s: From sending to the end; what is left after `ttft_s` is generation.
+        """
+        at_s = self._end(now_s)
+        if at_s is None:
+            return
+        endpoint = self._endpoint
+        endpoint.errors.add(0.0, 1.0, at_s)
+        if ttft_s is not None and 0.0 < ttft_s < float("inf"):
+            endpoint.ttft.add(ttft_s, at_s)
+        generation_s = 0.0 if duration_s is None else duration_s - (ttft_s or 0.0)
+        if tokens is not None and tokens >= LEAST_TOKENS and LEAST_GENERATION_S <= generation_s < float("inf"):
+            endpoint.speed.add(float(tokens), generation_s, at_s)
+        endpoint.served(self._begun_s)
+        endpoint.breaker.success(self._period, at_s)
+        endpoint.settle()
+
+    def failure(self, now_s: float, kind: str, retry_after_s: float | None = None) -> None:
+        """The endpoint failed.
+
+        Args:
+            now_s: Now.
+            kind: How: `429` cools down and leaves breaker and error rate alone, every other kind counts against it.
+            retry_after_s: The wait it asked for; honoured for any kind, up to `LONGEST_RETRY_AFTER_S`.
+        """
+        at_s = self._end(now_s)
+        if at_s is None:
+            return
+        endpoint = self._endpoint
+        asked_s = retry_after_s if retry_after_s is not None and retry_after_s > 0.0 else None
+        if kind == THROTTLED:
+            endpoint.cool(self._begun_s, asked_s, at_s)
+            endpoint.breaker.release(self)
+        else:
+            if asked_s is not None:
+                endpoint.cool_for(asked_s, at_s)
+            endpoint.errors.add(1.0, 1.0, at_s)
+            endpoint.breaker.failure(self, self._period, at_s)
+        endpoint.settle()
+
+    def ignore(self, now_s: float) -> None:
+        """It ended in a way that says nothing about the endpoint: client left, request refused, hedge cancelled."""
+        if self._end(now_s) is not None:
+            self._endpoint.breaker.release(self)
+            self._endpoint.settle()
+
+    def _end(self, now_s: float) -> float | None:
+        """Return the time of the end, or None when it had ended before."""
+        if self._ended:
+            return None
+        self._ended = True
+        self._endpoint.own.give(self)
+        if self._endpoint.shared is not None:
+            self._endpoint.shared.give(self)
+        return self._clock.advance(now_s)

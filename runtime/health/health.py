@@ -1,0 +1,118 @@
+"""What is known about every endpoint: one writer, no timers; a read projects what was recorded to its instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from router_dsl import plan
+from runtime.health.clock import Clock
+from runtime.health.endpoint import EndpointHealth, Permit, Slots
+
+# `load` of a provider without `limit N concurrent`: a share of what one replica of a current inference server
+# usually batches, so that loads of limited and unlimited providers can be compared.
+USUAL_CAPACITY = 64
+
+QUANTILES = {"ttft.p50": 0.50, "ttft.p90": 0.90, "ttft.p95": 0.95, "ttft.p99": 0.99}
+
+
+class Snapshot:
+    """Health as it stands at one instant; implements `runtime.decision.state.State`."""
+
+    __slots__ = ("_endpoints", "_now_s")
+
+    def __init__(self, endpoints: Sequence[EndpointHealth], now_s: float) -> None:
+        self._endpoints = endpoints
+        self._now_s = now_s
+
+    def in_service(self, endpoint: int) -> bool:
+        """Whether it should be tried in its regular place: not cooling down, breaker closed or due, not full."""
+        found = self._endpoints[endpoint]
+        if self._now_s < found.blocked_until_s:
+            return False
+        return found.shared is None or not found.is_full(self._now_s)
+
+    def measured(self, endpoint: int, name: str) -> float | None:
+        """Return a measured endpoint fact (`ttft.p50`, `speed`, `errors`, `inflight`, …), None while unknown."""
+        found = self._endpoints[endpoint]
+        share = QUANTILES.get(name)
+        if share is not None:
+            return found.ttft.quantile(share, self._now_s)
+        if name == "speed":
+            return found.speed.at(self._now_s)
+        if name == "errors":
+            return found.errors.at(self._now_s)
+        if name == "inflight":
+            return float(found.own.used(self._now_s))
+        return None
+
+    def load(self, endpoint: int) -> float:
+        """Return requests in flight over capacity: the provider's limit, or `USUAL_CAPACITY` when it has none."""
+        found = self._endpoints[endpoint]
+        shared = found.shared
+        if shared is None or not shared.limit:
+            return found.own.used(self._now_s) / USUAL_CAPACITY
+        return shared.used(self._now_s) / shared.limit
+
+    def is_over(self, limit: str) -> bool:
+        """Limits are not health: never."""
+        return False
+
+
+class Health:
+    """The health of every endpoint of a program, as this instance has seen it; owned by one `Router`."""
+
+    __slots__ = ("_clock", "_endpoints", "_ids")
+
+    def __init__(self, program: plan.Program, seed: int = 0) -> None:
+        """Start without knowing anything.
+
+        Args:
+            program: Its endpoints and providers; indices are the program's.
+            seed: Differs between instances, so that their probes do not come all at once.
+        """
+        self._clock = Clock()
+        self._ids = tuple(endpoint.id for endpoint in program.endpoints)
+        shared = tuple(None if provider.limit is None else Slots(provider.limit) for provider in program.providers)
+        self._endpoints = tuple(
+            EndpointHealth(f"{seed}:{endpoint.id}", shared[endpoint.provider]) for endpoint in program.endpoints
+        )
+
+    def begin(self, endpoint: int, now_s: float) -> Permit:
+        """Return the permit of an attempt that starts now; never refuses.
+
+        Whether an endpoint should be tried is `at(now_s).in_service(endpoint)`, asked right before.
+        """
+        found, at_s = self._endpoints[endpoint], self._clock.advance(now_s)
+        permit = Permit(found, self._clock, at_s)
+        found.own.take(permit, at_s)
+        if found.shared is not None:
+            found.shared.take(permit, at_s)
+        found.breaker.begin(permit, at_s)
+        found.settle()
+        return permit
+
+    def at(self, now_s: float) -> Snapshot:
+        """Return the state at `now_s`; asking changes nothing."""
+        return Snapshot(self._endpoints, self._clock.at(now_s))
+
+    def snapshot(self, now_s: float) -> list[dict[str, str | float | bool | None]]:
+        """Return one record for each endpoint, for an operator's page: times in seconds, `errors` in [0, 1]."""
+        at_s = self._clock.at(now_s)
+        state = Snapshot(self._endpoints, at_s)
+        records: list[dict[str, str | float | bool | None]] = []
+        for index, (name, found) in enumerate(zip(self._ids, self._endpoints, strict=True)):
+            why, left_s = found.why_not(at_s)
+            records.append(
+                {
+                    "endpoint": name,
+                    "in_service": why is None,
+                    "why_not": why,
+                    "back_in_s": round(left_s, 3) if why else None,
+                    "ttft_p50_s": state.measured(index, "ttft.p50"),
+                    "ttft_p95_s": state.measured(index, "ttft.p95"),
+                    "tokens_per_s": state.measured(index, "speed"),
+                    "error_rate": state.measured(index, "errors"),
+                    "inflight": found.own.used(at_s),
+                }
+            )
+        return records
