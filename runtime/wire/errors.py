@@ -207,7 +207,7 @@ def no_endpoints(message: str, excluded_by: tuple[str, ...] = (), model: str | N
     }
     if excluded_by:
         availability["excluded_by"] = list(excluded_by)
-    return Problem(404, "invalid_request_error", "no_endpoints", message, availability=availability)
+    return replace(problem(404, message, code="no_endpoints"), availability=availability)
 
 
 def rejected(status: int, message: str | None) -> Problem:
@@ -236,16 +236,8 @@ def exhausted(status: int, tried: Iterable[tuple[str, str]], retry_after_s: floa
     availability: dict[str, object] | None = {"code": code, "retryable": True} if code else None
     if availability and retry_after_s is not None:
         availability["retry_after"] = retry_after_s
-    return Problem(
-        found.status,
-        found.type,
-        found.code,
-        found.message,
-        None,
-        retry_after_s,
-        {"previous_errors": attempts},
-        availability,
-    )
+    metadata = {"previous_errors": attempts}
+    return replace(found, retry_after_s=retry_after_s, metadata=metadata, availability=availability)
 
 
 def internal() -> Problem:
@@ -269,7 +261,7 @@ MAX_ERROR_BYTES = 256 * 1024
 _MARKUP = re.compile(r"<\s*/?\s*(?:!doctype|html|head|body|title|h1|p|div|br|center|pre|script|span)\b", re.IGNORECASE)
 _GENERIC = {
     401: "the provider refused the router's credentials",
-    403: "the provider refused the router's credentials",
+    403: "the provider does not permit this request",
     402: "the provider asks the router's account for payment",
     404: "the provider does not know this model or path",
     408: "the provider timed out",
@@ -336,7 +328,8 @@ def _parsed(body: bytes) -> dict[str, object]:
     try:
         found: object = msgspec.json.decode(body)
     except (ValueError, RecursionError):
-        return {"message": body[: 4 * MAX_MESSAGE_CHARS].decode("utf-8", "replace")}
+        text = body[: 4 * MAX_MESSAGE_CHARS].decode("utf-8", "replace")
+        return {} if "\ufffd" in text or text.lstrip().startswith(("{", "[")) else {"message": text}
     if isinstance(found, list) and found:  # Google wraps its error in a list of one
         found = found[0]
     if isinstance(found, str):
