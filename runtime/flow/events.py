@@ -1,0 +1,149 @@
+"""What a flow is told and what it wants done: the two vocabularies between it and whoever drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Why = Literal["status", "connect", "lost", "cut", "empty", "malformed", "error"]
+"""Why an attempt failed, as far as the carrier can tell.
+
+`status`: an HTTP status other than 2xx; `connect`: no connection, nothing was sent; `lost`: the connection broke;
+`cut`: the stream ended properly as HTTP but neither with `finish_reason` nor with `[DONE]`; `empty`: a success
+without any content; `malformed`: not what was asked for (HTML, broken JSON, a stream for a unary request and the
+like); `error`: an error object under a 2xx status or inside the stream.
+"""
+
+End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One place in the plan of a request: an endpoint (index) tried for a target (index)."""
+
+    endpoint: int
+    target: int
+
+
+# --- events: what happened ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A unary answer has begun: its first token is here, though not yet for the client. Streams do not report it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Real content of a stream arrived, or a unary answer is complete, not empty and free of errors.
+
+    The first one commits; after it the client is given the bytes and the provider's clock rests until Waiting.
+    """
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """From now on the provider's next bytes are waited for: the client took what came before."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Every choice has its `finish_reason`: whatever ends the answer now, nothing of it is missing."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer reached its proper end and the client has all of it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed.
+
+    Attributes:
+        status: HTTP status when `why` is `status`, else None.
+        retry_after_s: The wait the provider asked for, or None.
+    """
+
+    attempt: int
+    why: Why
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeUp:
+    """A deadline may have passed; too early is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientGone:
+    """Nobody waits for the answer any more."""
+
+
+Event = Begun | Content | Waiting | Whole | Finished | Failed | TimeUp | ClientGone
+
+
+# --- actions: what to do --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Start attempt number `attempt` (from 0, in the order started) at `endpoint`."""
+
+    attempt: int
+    endpoint: int
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """This attempt's answer is the client's: start relaying it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The attempt is over; drop what is left of it.
+
+    Attributes:
+        outcome: `ok`, `status 503`, `timeout first token`, `timeout within`, `stall`, `connect`, `lost`, `cut`,
+            `empty`, `malformed`, `error` or `cancelled`.
+    """
+
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The request is over; always the last action.
+
+    Attributes:
+        end: `complete`; `cut`: end the client's stream with the in-band error; `client gone`; `exhausted`: nothing was
+            sent, answer `status`; `refused`: pass on the refusal of attempt `attempt`.
+        attempt: The attempt that this is about, or None.
+        reason: Outcome of that attempt, or why nothing was tried.
+        status: HTTP status that was sent or is to be sent.
+        retry_after_s: When `status` may be worth another try, or None.
+    """
+
+    end: End
+    attempt: int | None
+    reason: str
+    status: int
+    retry_after_s: float | None = None
+
+
+Action = Send | Commit | Close | Finish

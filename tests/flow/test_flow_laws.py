@@ -1,0 +1,183 @@
+"""Laws of the flow under hostile schedules: events late, twice, out of order, for attempts long dead; clocks that step back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from router_dsl.plan import DEFAULT_OPTIONS, Options
+from runtime.flow.events import (
+    Action,
+    Begun,
+    ClientGone,
+    Close,
+    Commit,
+    Content,
+    Event,
+    Failed,
+    Finish,
+    Finished,
+    Send,
+    TimeUp,
+    Try,
+    Waiting,
+    Whole,
+)
+from runtime.flow.flow import Flow, Hedging
+
+DURATION = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0, 5.0]))
+RETRY_ON = st.sets(st.sampled_from(["429", "5xx", "4xx", "503", "404", "timeout", "connect", "empty"])).map(tuple)
+STATUS = st.sampled_from([301, 400, 401, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529, 599])
+WHY = st.sampled_from(["connect", "lost", "cut", "empty", "malformed", "error"])
+
+
+@st.composite
+def options(draw: st.DrawFn) -> Options:
+    return msgspec.structs.replace(
+        DEFAULT_OPTIONS,
+        within_s=draw(DURATION),
+        first_token_s=draw(DURATION),
+        stall_s=draw(DURATION),
+        retry_on=draw(RETRY_ON),
+    )
+
+
+class HostileWorld(RuleBasedStateMachine):
+    """Says anything at any time to a flow, and keeps the book of what it asked for."""
+
+    @initialize(
+        tries=st.lists(st.builds(Try, st.integers(0, 3), st.integers(0, 2)), max_size=6),
+        options=options(),
+        draw=st.floats(0, 1, exclude_max=True),
+        hedge=st.one_of(st.none(), st.builds(Hedging, st.integers(0, 3), st.sampled_from([0.0, 0.5, 2.0]))),
+    )
+    def begin(self, tries: list[Try], options: Options, draw: float, hedge: Hedging | None) -> None:
+        self.tries = tries
+        self.hedge = hedge
+        self.now_s = 100.0
+        self.actions: list[Action] = []
+        self.sends: list[Send] = []
+        self.closes: Counter[int] = Counter()
+        self.commits: list[int] = []
+        self.finishes: list[Finish] = []
+        self.client_gone = False
+        self.committed_whole = False
+        self.flow = Flow(tries, options, draw=draw, hedge=hedge)
+        self.book(self.flow.start(self.now_s))
+
+    def book(self, actions: list[Action]) -> None:
+        for action in actions:
+            assert not self.finishes, "something follows the Finish"
+            match action:
+                case Send():
+                    assert action.attempt == len(self.sends)
+                    assert not self.commits, "sent after the commit"
+                    assert not self.client_gone, "sent for a client that left"
+                    self.sends.append(action)
+                case Commit():
+                    assert self.closes[action.attempt] == 0
+                    self.commits.append(action.attempt)
+                case Close():
+                    assert action.attempt < len(self.sends)
+                    self.closes[action.attempt] += 1
+                case Finish():
+                    self.finishes.append(action)
+        self.actions += actions
+
+    def say(self, event: Event) -> None:
+        self.book(self.flow.on(event, self.now_s))
+
+    @rule(step=st.sampled_from([-50.0, -0.1, 0.0, 0.1, 0.6, 3.0, 700.0]))
+    def time_passes(self, step: float) -> None:
+        self.now_s += step
+
+    @rule()
+    def alarm(self) -> None:
+        self.say(TimeUp())
+
+    @precondition(lambda self: self.flow.deadline_s is not None)
+    @rule()
+    def alarm_on_time(self) -> None:
+        due_s = self.flow.deadline_s
+        assert due_s is not None
+        self.now_s = max(self.now_s, due_s)
+        before = len(self.actions)
+        self.say(TimeUp())
+        after_s = self.flow.deadline_s
+        assert len(self.actions) > before or after_s is None or after_s > due_s, "an alarm on time does something"
+
+    @rule(attempt=st.integers(0, 7), kind=st.sampled_from([Begun, Content, Waiting, Whole, Finished]))
+    def report(self, attempt: int, kind: type[Begun | Content | Waiting | Whole | Finished]) -> None:
+        if kind is Whole and self.commits == [attempt] and not self.finishes:
+            self.committed_whole = True
+        self.say(kind(attempt))
+
+    @rule(attempt=st.integers(0, 7), why=WHY)
+    def fail(self, attempt: int, why: str) -> None:
+        self.say(Failed(attempt, why))  # type: ignore[arg-type]
+
+    @rule(attempt=st.integers(0, 7), status=STATUS, after_s=st.one_of(st.none(), st.sampled_from([0.0, 0.3, 60.0])))
+    def refuse(self, attempt: int, status: int, after_s: float | None) -> None:
+        self.say(Failed(attempt, "status", status, after_s))
+
+    @rule()
+    def leave(self) -> None:
+        was_over = bool(self.finishes)
+        self.client_gone = True
+        self.say(ClientGone())
+        assert self.finishes
+        assert was_over or self.finishes[0].end == "client gone"
+
+    @invariant()
+    def one_commit_and_one_finish(self) -> None:
+        assert len(self.commits) <= 1
+        assert len(self.finishes) <= 1
+        assert self.flow.ended == bool(self.finishes)
+
+    @invariant()
+    def each_send_is_closed_once(self) -> None:
+        assert all(count == 1 for count in self.closes.values())
+        if self.finishes:
+            assert set(self.closes) == {send.attempt for send in self.sends}
+            assert self.flow.deadline_s is None
+
+    @invariant()
+    def nothing_is_tried_that_was_not_given(self) -> None:
+        plain = [send.endpoint for send in self.sends if not send.hedge]
+        given = iter(place.endpoint for place in self.tries)
+        assert all(endpoint in given for endpoint in plain), "attempts are a subsequence of what was given"
+        hedges = [send for send in self.sends if send.hedge]
+        assert len(hedges) <= (self.hedge is not None)
+
+    @invariant()
+    def somebody_is_waited_for(self) -> None:
+        if not self.finishes:
+            alive = len(self.sends) - len(self.closes)
+            assert alive > 0 or self.flow.deadline_s is not None
+            assert alive <= (1 if self.commits else 2)
+
+    @invariant()
+    def the_end_tells_the_truth(self) -> None:
+        if not self.finishes:
+            return
+        finish = self.finishes[0]
+        if finish.end in ("complete", "cut"):
+            assert self.commits == [finish.attempt]
+        if finish.end in ("exhausted", "refused"):
+            assert not self.commits
+            assert finish.status >= 400
+        if self.committed_whole:
+            assert finish.end != "cut", "whole answers are not cut"
+
+
+HostileWorld.TestCase.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.slow
+class TestHostileWorld(HostileWorld.TestCase):  # type: ignore[misc,name-defined]
+    pass
