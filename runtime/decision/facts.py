@@ -96,7 +96,8 @@ class Facts(dict[str, Value]):
 
     def is_given(self, *names: str) -> bool:
         """Whether any of the names was set from outside."""
-        return bool(self._given) and not self._given.keys().isdisjoint(names)
+        given = self._given
+        return given is not None and any(name in given for name in names)
 
     def look(self, name: str) -> Value:
         """Return a cheap fact that another derives from, without counting it as asked."""
