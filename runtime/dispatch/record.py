@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from runtime.dispatch.transport import Headers
+from runtime.wire.usage import Usage as Usage
 
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the provider counted them; `cached` and `reasoning` are parts of the two others."""
-
-    prompt: int
-    completion: int
-    cached: int = 0
-    reasoning: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +36,9 @@ class Record:
     """How one request ended; filled by dispatch, read by serve.
 
     Attributes:
-        end: `complete`; `cut`: the in-band error ended the client's stream; `client gone`; `exhausted`: nothing was sent to
-            the client and serve answers the error `status` below; `refused`: a provider's 4xx about the request itself
-            was passed on.
+        end: `complete`; `cut`: the in-band error ended the client's stream; `client gone`; `exhausted`: nothing was
+            sent to the client and serve answers the error `status` below; `refused`: a provider's 4xx about the
+            request itself was passed on.
         status: HTTP status sent, or to be sent.
         retry_after_s: The shortest wait any provider asked for, or None.
         cost_nusd: Cost in nano-dollars by the plan's prices, None when unpriced or usage is unknown.
@@ -67,11 +58,21 @@ class Client(Protocol):
     """The client's side of one request, given to dispatch by serve."""
 
     async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
-        """Commit: send the head. Serve adds the `x-pointsman-*` headers for this endpoint and count of attempts."""
+        """Commit: send the head. Serve adds the `x-pointsman-*` headers for this endpoint and count of attempts.
+
+        Raises:
+            OSError: The client is gone.
+        """
         ...
 
     async def send(self, data: bytes, *, last: bool) -> None:
-        """Relay bytes; waits while the client is slow. `last` ends the answer properly."""
+        """Relay bytes; waits while the client is slow. `last` ends the answer properly.
+
+        Hands all of them over before it waits, so that a cancelled call never leaves half a chunk behind.
+
+        Raises:
+            OSError: The client is gone.
+        """
         ...
 
     async def gone(self) -> None:

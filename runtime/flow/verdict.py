@@ -87,3 +87,17 @@ def final_status(failures: Sequence[tuple[Why | Literal["timeout"], int | None]]
     if why == "connect" or status in (429, 503, 529):
         return 503
     return 502
+
+
+def blame(outcome: str, status: int | None) -> str | None:
+    """Return the kind of failure an ended attempt's endpoint answers for, or None when it is not to blame.
+
+    `ok` is no failure; `cancelled` says nothing; a refusal of the request itself is the client's doing. A 429 keeps
+    its own kind, since it asks for a pause and is no defect.
+    """
+    if outcome in ("ok", "cancelled"):
+        return None
+    if outcome.startswith("status ") and status is not None:
+        kind = class_of_status(status)
+        return None if kind == "4xx" else kind
+    return outcome

@@ -1,0 +1,292 @@
+"""One attempt: send, watch the answer, tell the flow what happens, relay what the flow commits to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from runtime.dispatch import incoming
+from runtime.dispatch.relay import DONE, Relay
+from runtime.dispatch.transport import Headers, Outgoing, Response, Transport, TransportError
+from runtime.flow.events import Begun, Content, Event, Failed, Finished, Waiting, Whole, Why
+from runtime.wire import unary
+from runtime.wire.errors import Problem, normalise
+from runtime.wire.sse import Head
+from runtime.wire.usage import Usage
+
+# The largest unary answers are pictures and audio in base64, tens of megabytes.
+UNARY_BYTES = 64 * 1024 * 1024
+
+# What an error answer says is worth this much and no more: the next attempt stands in line behind it.
+ERROR_BYTES = 64 * 1024
+ERROR_S = 2.0
+
+# Once an answer is complete, its connection is kept if the end of the body follows at once.
+DRAIN_S = 0.25
+
+# What may precede the first content: role chunks, and comments of 40 bytes while a cold model loads.
+HELD_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the client asked for, as far as the relay of an answer depends on it; `unix_s` is when."""
+
+    stream: bool
+    choices: int
+    wants_usage: bool
+    unix_s: float
+
+
+class ClientLeftError(Exception):
+    """The client cannot be written to any more; the course has been told."""
+
+
+class Course(Protocol):
+    """The request that an exchange is one attempt of."""
+
+    def report(self, event: Event) -> None:
+        """Tell the flow, and do what it says."""
+        ...
+
+    def is_chosen(self, attempt: int) -> bool:
+        """Whether this attempt's answer is the client's, still."""
+        ...
+
+    async def start(self, attempt: int, status: int, headers: Headers) -> None:
+        """Send the client the head of an answer.
+
+        Raises:
+            ClientLeftError: It is gone.
+        """
+        ...
+
+    async def send(self, data: bytes, *, last: bool) -> None:
+        """Send the client bytes.
+
+        Raises:
+            ClientLeftError: It is gone.
+        """
+        ...
+
+
+class Exchange:
+    """One attempt in flight.
+
+    Attributes:
+        status: HTTP status of the answer, once its head is here.
+        problem: The provider's error, when it sent one.
+        usage, finish_reason: As far as the answer has said them.
+        head: What every chunk of the stream repeats, once there was one.
+    """
+
+    def __init__(self, number: int, course: Course, transport: Transport, outgoing: Outgoing, asked: Asked) -> None:
+        self.status: int | None = None
+        self.problem: Problem | None = None
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.head: Head | None = None
+        self._number = number
+        self._course = course
+        self._transport = transport
+        self._outgoing = outgoing
+        self._asked = asked
+        self._is_relaying = False
+        self._held = bytearray()
+
+    async def run(self) -> None:
+        """Carry the attempt out; returns when it is over, however it ends."""
+        try:
+            response = await self._transport.send(self._outgoing)
+        except TransportError as error:
+            self._fail("connect" if error.kind == "connect" else "lost")
+            return
+        self.status = response.status
+        try:
+            await self._answer(response)
+        except ClientLeftError:
+            pass  # the course knows
+        finally:
+            await response.aclose()
+
+    async def _answer(self, response: Response) -> None:
+        if not 200 <= response.status < 300:
+            await self._error(response)
+        elif incoming.coding(response.headers):
+            self._fail("malformed")  # `identity` was asked for; what cannot be read cannot be watched
+        elif self._asked.stream:
+            await self._stream(response)
+        else:
+            await self._unary(response)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether a stream was asked for."""
+        return self._asked.stream
+
+    def _fail(self, why: Why, retry_after_s: float | None = None) -> None:
+        self._course.report(Failed(self._number, why, self.status if why == "status" else None, retry_after_s))
+
+    # --- errors -----------------------------------------------------------------------------------
+
+    async def _error(self, response: Response) -> None:
+        body = b""
+        try:
+            async with asyncio.timeout(ERROR_S):
+                body = await _read(response, ERROR_BYTES) or b""
+        except (TimeoutError, TransportError):
+            pass  # the status alone says enough
+        self.problem = normalise(response.status, response.headers, body, self._asked.unix_s)
+        self._fail("status", self.problem.retry_after_s)
+
+    # --- unary answers ----------------------------------------------------------------------------
+
+    async def _unary(self, response: Response) -> None:
+        if incoming.media_type(response.headers) == "text/event-stream":
+            self._fail("malformed")
+            return
+        body = bytearray()
+        try:
+            while chunk := await response.read():
+                if not body:
+                    self._course.report(Begun(self._number))
+                body += chunk
+                if len(body) > UNARY_BYTES:
+                    self._fail("malformed")
+                    return
+                self._course.report(Waiting(self._number))
+        except TransportError:
+            self._fail("lost")
+            return
+        raw = bytes(body)
+        answer = unary.read(raw)
+        self.usage, self.finish_reason = answer.usage, answer.finish_reason
+        if answer.malformed or answer.error is not None or answer.is_empty:
+            self._judge_unusable(response, raw, answer)
+            return
+        self._course.report(Content(self._number))
+        self._course.report(Whole(self._number))
+        if not self._course.is_chosen(self._number):
+            return
+        length = (b"content-length", str(len(raw)).encode())
+        head = (incoming.UNARY_CONTENT_TYPE, length, *incoming.passed_on(response.headers))
+        await self._course.start(self._number, 200, head)
+        await self._course.send(raw, last=True)
+        self._course.report(Finished(self._number))
+
+    def _judge_unusable(self, response: Response, raw: bytes, answer: unary.Answer) -> None:
+        if answer.error is not None:
+            self.problem = normalise(response.status, response.headers, raw, self._asked.unix_s)
+            self._fail("error", self.problem.retry_after_s)
+        else:
+            is_nothing = answer.is_empty and not (answer.malformed and raw.strip())
+            self._fail("empty" if is_nothing else "malformed")
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    async def _stream(self, response: Response) -> None:
+        if incoming.media_type(response.headers) == "application/json":
+            await self._unasked_json(response)
+            return
+        relay = Relay(self._asked.choices, wants_usage=self._asked.wants_usage)
+        headers = (*incoming.STREAM_HEADERS, *incoming.passed_on(response.headers))
+        was_lost = False
+        while not relay.is_over:
+            try:
+                chunk = await response.read()
+            except TransportError:
+                was_lost = True
+                break
+            passed = relay.feed(chunk) if chunk else relay.end()
+            self._note(relay)
+            if not await self._pass(relay, passed, headers):
+                return
+            if not chunk:
+                break
+        await self._end(relay, was_lost=was_lost)
+        if relay.watch.done_seen:
+            await _drain(response)
+
+    async def _pass(self, relay: Relay, passed: bytes, headers: Headers) -> bool:
+        """Hold what came, or relay it; False when this attempt is over."""
+        if not self._is_relaying:
+            self._held += passed
+            if relay.is_broken or not relay.watch.content_seen:
+                # Something that never gets to the point is not an answer.
+                is_endless = len(self._held) > HELD_BYTES
+                if is_endless:
+                    self._fail("malformed")
+                return not is_endless
+            passed = bytes(self._held)
+        if b"data:" in passed:  # a comment is a sign of life, but not of progress
+            self._course.report(Content(self._number))
+            if relay.watch.finished:
+                self._course.report(Whole(self._number))
+        if not self._course.is_chosen(self._number):
+            return False
+        if not self._is_relaying:
+            self._is_relaying = True
+            self._held.clear()
+            await self._course.start(self._number, 200, headers)
+        if relay.watch.done_seen:
+            await self._course.send(passed + DONE, last=True)
+        elif passed:
+            await self._course.send(passed, last=False)
+        self._course.report(Waiting(self._number))
+        return True
+
+    async def _end(self, relay: Relay, *, was_lost: bool) -> None:
+        """Tell the flow how the stream ended, and the client when it ended well."""
+        watch = relay.watch
+        if watch.error is not None:
+            self.problem = normalise(502, (), msgspec.json.encode({"error": watch.error}), self._asked.unix_s)
+            self._fail("error", self.problem.retry_after_s)
+        elif watch.malformed:
+            self._fail("malformed")
+        elif self._is_relaying and watch.finished:
+            if not watch.done_seen:
+                await self._course.send(DONE, last=True)
+            self._course.report(Finished(self._number))
+        elif was_lost:
+            self._fail("lost")
+        elif self._is_relaying:
+            self._fail("cut")
+        else:
+            is_stream = watch.done_seen or watch.head is not None or watch.finish_reason is not None
+            self._fail("empty" if is_stream or not self._held else "malformed")
+
+    async def _unasked_json(self, response: Response) -> None:
+        """A whole JSON answer to a client that wants a stream: an error in disguise, or of no use."""
+        try:
+            body = await _read(response, ERROR_BYTES) or b""
+        except TransportError:
+            self._fail("lost")
+            return
+        self._judge_unusable(response, body, unary.read(body))
+
+    def _note(self, relay: Relay) -> None:
+        watch = relay.watch
+        self.usage, self.finish_reason, self.head = watch.usage, watch.finish_reason, watch.head
+
+
+async def _read(response: Response, most: int) -> bytes | None:
+    """Return the whole body, or None when it is longer than `most` bytes."""
+    body = bytearray()
+    while chunk := await response.read():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
+async def _drain(response: Response) -> None:
+    """Read on to the end of a body whose answer is complete, so that its connection can serve again."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while await response.read():
+                pass
+    except (TimeoutError, TransportError):
+        pass

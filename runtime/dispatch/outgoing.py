@@ -1,0 +1,134 @@
+"""What goes to a provider: URL, key and headers of every endpoint, worked out once; the body, rewritten for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from router_dsl.plan import Options, Program, Provider
+from runtime.dispatch.transport import Headers, Outgoing
+from runtime.wire.request import Edits, rewrite
+
+PATH_OF_API = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "responses": "/responses",
+    "messages": "/messages",
+    "embeddings": "/embeddings",
+}
+
+# The only headers of a client that travel on: trace context, and the hint that keeps a conversation on the replica
+# that has its prompt cached. Everything else a client sends, keys and cookies above all, stays here.
+PASSED_ON = ("traceparent", "tracestate", "x-session-affinity")
+
+# What frames a request or negotiates its coding is ours to say; a policy's `header` lines cannot change it.
+# `identity`: the answer is watched as it passes, which a compressed one would not let us do.
+OURS: Headers = (
+    (b"content-type", b"application/json"),
+    (b"accept-encoding", b"identity"),
+    (b"user-agent", b"pointsman"),
+)
+FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding"})
+
+
+class UnusableKeyError(ValueError):
+    """A provider's key or header that no HTTP header can carry; the message names it and never shows a key."""
+
+
+class Addresses:
+    """How to reach every endpoint of a program.
+
+    Args:
+        program: The plan's meaning.
+        keys: Where `key env.NAME` is looked up: the environment.
+        secrets: Where `key secret NAME` is looked up.
+
+    Raises:
+        UnusableKeyError: A key is there but cannot be sent.
+    """
+
+    def __init__(self, program: Program, keys: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+        self._program = program
+        found = [_key(provider, keys, secrets) for provider in program.providers]
+        self._has_key = [
+            key is not None or (provider.key_env is None and provider.key_secret is None)
+            for provider, key in zip(program.providers, found, strict=True)
+        ]
+        self._headers = [_headers(provider, key) for provider, key in zip(program.providers, found, strict=True)]
+
+    def configured(self, endpoint: int) -> bool:
+        """Whether the endpoint's provider can be used here: its key is set, or it needs none."""
+        return self._has_key[self._program.endpoints[endpoint].provider]
+
+    def request(
+        self, endpoint: int, api: str, raw: bytes, client_headers: Mapping[str, str], options: Options
+    ) -> Outgoing:
+        """Return the request for an endpoint.
+
+        Args:
+            endpoint: Index into `Program.endpoints`.
+            api: One of `fields.APIS`.
+            raw: The client's body, as `wire.request.decode` accepted it.
+            client_headers: The client's headers, names in lower case.
+            options: Edits of the body.
+        """
+        entry = self._program.endpoints[endpoint]
+        provider = self._program.providers[entry.provider]
+        # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
+        edits = Edits(entry.upstream, options.cap, options.set, options.drop, include_usage=api != "messages")
+        passed = [
+            (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))
+            for name in PASSED_ON
+            if name in client_headers
+        ]
+        headers = (*self._headers[entry.provider], *passed)
+        return Outgoing("POST", join(provider, PATH_OF_API[api]), headers, rewrite(raw, edits))
+
+
+def join(provider: Provider, path: str) -> str:
+    """Return the provider's base URL with a path behind it; its query string stays at the end."""
+    if provider.protocol == "sim":
+        return provider.url
+    base, question, query = provider.url.partition("?")
+    return base.rstrip("/") + path + question + query
+
+
+def _key(provider: Provider, keys: Mapping[str, str], secrets: Mapping[str, str]) -> str | None:
+    if provider.key_env is not None:
+        source, key = f"environment variable `{provider.key_env}`", keys.get(provider.key_env)
+    elif provider.key_secret is not None:
+        source, key = f"secret `{provider.key_secret}`", secrets.get(provider.key_secret)
+    else:
+        return None
+    # Keys pasted into files and consoles end in line ends.
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UnusableKeyError(f"the {source} holds characters that no http header can carry")
+    return key or None
+
+
+def _headers(provider: Provider, key: str | None) -> Headers:
+    """Return the fixed headers of a provider: its own lines win over ours, its key over both."""
+    found: dict[bytes, bytes] = dict(OURS)
+    for name, value in provider.headers:
+        if name.lower() not in FRAMING:
+            found[_sendable(provider, name).lower()] = _sendable(provider, value)
+    if key is not None:
+        match provider.auth:
+            case "bearer":
+                found[b"authorization"] = f"Bearer {key}".encode("ascii")
+            case "api-key":
+                found[b"authorization"] = f"Api-Key {key}".encode("ascii")
+            case header:
+                found[_sendable(provider, header).lower()] = key.encode("ascii")
+    return tuple(found.items())
+
+
+def _sendable(provider: Provider, text: str) -> bytes:
+    if not text.isprintable():
+        raise UnusableKeyError(f"a header of provider `{provider.name}` holds characters that http cannot carry")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise UnusableKeyError(
+            f"a header of provider `{provider.name}` holds characters that http cannot carry"
+        ) from error

@@ -1,0 +1,59 @@
+"""What of a provider's stream reaches the client: whole events, as they come, up to the provider's end or its error."""
+
+from __future__ import annotations
+
+from runtime.wire import sse
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Relay:
+    """Passes a stream on and watches it.
+
+    Whole events only: a half one in front of our own last event would spoil both. What a provider says after an error,
+    after nonsense or after `[DONE]` is dropped.
+
+    Args:
+        choices: How many answers were asked for.
+        wants_usage: Whether the client asked for the usage chunk; the router always does, and otherwise keeps it.
+
+    Attributes:
+        watch: What the stream has said so far.
+    """
+
+    def __init__(self, choices: int, *, wants_usage: bool) -> None:
+        self.watch = sse.Watch(choices)
+        self._splitter = sse.Splitter()
+        self._wants_usage = wants_usage
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the stream turned into an error or into nonsense."""
+        return self.watch.error is not None or self.watch.malformed
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more of the stream matters."""
+        return self.watch.done_seen or self.is_broken
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes and return what they complete for the client."""
+        block = self._splitter.feed(chunk)
+        if self._splitter.is_overlong:
+            self.watch.malformed = True
+        return self._pass(block) if block else b""
+
+    def end(self) -> bytes:
+        """Take the end of the body and return what is left for the client: a last event may lack its empty line."""
+        rest = self._splitter.rest()
+        return self._pass(rest + b"\n\n") if rest.strip() else b""
+
+    def _pass(self, block: bytes) -> bytes:
+        passed = []
+        for event in sse.events(block):
+            self.watch.feed(event)
+            if self.is_over:
+                break
+            if self._wants_usage or not sse.is_usage_only(event):
+                passed.append(event)
+        return sse.clean(b"".join(passed))

@@ -1,0 +1,176 @@
+"""A dispatcher between scripted providers and a fake client, with a clock that stands still until told."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import msgspec
+
+from router_dsl.plan import DEFAULT_OPTIONS, Endpoint, Model, Options, Program, Provider
+from runtime.decision.facts import Call
+from runtime.decision.route import Candidate, Route
+from runtime.dispatch.dispatcher import Dispatcher
+from runtime.dispatch.httpx_transport import HttpxTransport
+from runtime.dispatch.record import Record
+from runtime.dispatch.transport import Transport
+from runtime.health.health import Health
+from runtime.wire import request as wire_request
+from tests.providers import scripted
+from tests.providers.client import FakeClient
+
+KEYS = {"KEY": "provider-key"}
+
+
+@dataclass
+class _Alarm:
+    at_s: float
+    then: Callable[[], None]
+    is_off: bool = False
+
+    def cancel(self) -> None:
+        self.is_off = True
+
+
+@dataclass
+class Moment:
+    """A clock that moves when told."""
+
+    at_s: float = 1000.0
+    alarms: list[_Alarm] = field(default_factory=list)
+
+    def now_s(self) -> float:
+        return self.at_s
+
+    def ring(self, at_s: float, then: Callable[[], None]) -> _Alarm:
+        alarm = _Alarm(at_s, then)
+        self.alarms.append(alarm)
+        return alarm
+
+    @property
+    def next_s(self) -> float | None:
+        """When the next alarm is due."""
+        return min((alarm.at_s for alarm in self.alarms if not alarm.is_off), default=None)
+
+    def pass_by(self, seconds: float) -> None:
+        """Move on, ringing what falls due on the way."""
+        until_s = self.at_s + seconds
+        while (due_s := self.next_s) is not None and due_s <= until_s:
+            self.at_s = max(self.at_s, due_s)
+            for alarm in [alarm for alarm in self.alarms if alarm.at_s <= due_s]:
+                self.alarms.remove(alarm)
+                if not alarm.is_off:
+                    alarm.then()
+        self.at_s = until_s
+
+
+def endpoint(index: int, provider: int, **changes: object) -> Endpoint:
+    found = Endpoint(
+        id=f"m@p{index}",
+        model="m",
+        provider=provider,
+        label=None,
+        upstream=f"upstream-{index}",
+        price_in=1_000_000_000,
+        price_out=2_000_000_000,
+        price_cached=None,
+        region=None,
+        context=None,
+        output=None,
+        quantization=None,
+        zdr=False,
+        supports=None,
+        tags=(),
+        weight=1.0,
+    )
+    return msgspec.structs.replace(found, **changes)
+
+
+def provider(index: int, url: str, **changes: object) -> Provider:
+    found = Provider(
+        name=f"p{index}",
+        url=url,
+        key_env="KEY",
+        key_secret=None,
+        region=None,
+        protocol="openai",
+        auth="bearer",
+        limit=None,
+        cold=None,
+        wake=None,
+        tags=(),
+        headers=(),
+    )
+    return msgspec.structs.replace(found, **changes)
+
+
+def program(providers: tuple[Provider, ...], endpoints: tuple[Endpoint, ...]) -> Program:
+    model = Model("m", (), None, None, tuple(range(len(endpoints))))
+    return Program("test", providers, (model,), endpoints, (), (), (), (), (), (), ())
+
+
+def options(**changes: object) -> Options:
+    return msgspec.structs.replace(DEFAULT_OPTIONS, **changes)
+
+
+def call(body: object, headers: Mapping[str, str] | None = None, api: str = "chat") -> Call:
+    raw = msgspec.json.encode(body)
+    decoded = wire_request.decode(api, raw)
+    assert isinstance(decoded, wire_request.Body), decoded
+    return Call(api, "/v1/chat/completions", headers or {}, decoded, raw, {}, None, 1_700_000_000.0, None)
+
+
+@dataclass
+class Bench:
+    """Two providers, one endpoint at each, and what stands between them and a client."""
+
+    providers: list[scripted.Provider]
+    dispatcher: Dispatcher
+    health: Health
+    clock: Moment
+    client: FakeClient = field(default_factory=FakeClient)
+
+    async def ask(
+        self,
+        body: object,
+        *,
+        attempts: tuple[int, ...] = (0, 1),
+        targets: tuple[int, ...] = (0, 0),
+        headers: Mapping[str, str] | None = None,
+        **changed: object,
+    ) -> Record:
+        candidates = tuple(Candidate(index, target) for index, target in enumerate(targets))
+        route = Route((), candidates, (), attempts, options(**changed))
+        return await self.dispatcher.answer(call(body, headers), route, self.client)
+
+
+def run(scenario: Callable[[Bench], Awaitable[None]], transport: Callable[[], Transport] = HttpxTransport) -> None:
+    """Run a scenario, and check that it leaves neither a task nor a connection behind."""
+
+    async def whole() -> None:
+        before = asyncio.all_tasks()
+        async with AsyncExitStack() as stack:
+            providers = [await stack.enter_async_context(scripted.Provider()) for _ in range(2)]
+            found = program(
+                tuple(provider(i, p.url) for i, p in enumerate(providers)), tuple(endpoint(i, i) for i in range(2))
+            )
+            health, clock = Health(found), Moment()
+            dispatcher = Dispatcher(found, health, {"openai": transport()}, KEYS, lambda: 0.5, clock=clock)
+            await scenario(Bench(providers, dispatcher, health, clock))
+            assert clock.next_s is None, "an alarm outlived its request"
+            state = health.at(clock.now_s())
+            assert [state.measured(i, "inflight") for i in range(2)] == [0, 0], "a permit outlived its request"
+            await dispatcher.aclose()
+            for each in providers:
+                await each.until_all_closed()
+        assert asyncio.all_tasks() == before, "a task outlived its request"
+
+    async def bounded() -> None:
+        # No scenario waits for time; one that waits for ever is stopped here.
+        await asyncio.wait_for(whole(), 20)
+
+    asyncio.run(bounded(), debug=False)
+    gc.collect()

@@ -1,0 +1,67 @@
+"""A client of the dispatcher that keeps what it is given, and can be slow or leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runtime.dispatch.transport import Headers
+
+
+class FakeClient:
+    """Keeps everything.
+
+    Attributes:
+        status, headers, endpoint, attempts: Of the head; None before it.
+        chunks: What was sent, call by call.
+        is_closed: Whether the last byte came.
+        taking: While clear, sending waits.
+    """
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.endpoint: str | None = None
+        self.attempts = 0
+        self.chunks: list[bytes] = []
+        self.is_closed = False
+        self.taking = asyncio.Event()
+        self.taking.set()
+        self.breaks = False
+        self._gone = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+        assert self.status is None, "the head is sent once"
+        if self.breaks:
+            raise ConnectionResetError
+        self.status, self.headers, self.endpoint, self.attempts = status, dict(headers), endpoint, attempts
+        await self._note()
+
+    async def send(self, data: bytes, *, last: bool) -> None:
+        assert self.status is not None, "the head comes first"
+        assert not self.is_closed, "nothing follows the last byte"
+        assert data
+        if self.breaks:
+            raise ConnectionResetError
+        self.chunks.append(data)
+        self.is_closed = last
+        await self._note()
+        await self.taking.wait()
+
+    async def gone(self) -> None:
+        await self._gone.wait()
+
+    async def until_chunks(self, count: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.chunks) >= count)
+
+    async def _note(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
