@@ -11,12 +11,10 @@ of an outage neither open what has recovered nor close what has failed since. do
 
 from __future__ import annotations
 
-from typing import Literal
+from math import inf
 from zlib import crc32
 
 from runtime.health.decay import Ratio
-
-Mode = Literal["closed", "open", "probing"]
 
 # Three in a row by chance at a provider that fails 2 % of the time: once in 125,000 attempts. Three wasted attempts
 # on a dead one, each of which fails over unseen.
@@ -61,20 +59,18 @@ class Breaker:
         """`name` tells this breaker from every other one of the fleet; jitter is drawn from it."""
         self._name = name
         self._is_open = False
-        self._pause_until_s = float("-inf")
+        self._pause_until_s = -inf
         self._probe: object | None = None
         self._failures = 0
         self._rate = Ratio(HALF_LIFE_S)
         self._openings = 0
-        self._closed_s = float("-inf")
+        self._closed_s = -inf
         self.period = 0
-        self.blocked_until_s = float("-inf")
+        self.blocked_until_s = -inf
 
-    def mode(self, now_s: float) -> Mode:
-        """Return the mode: `probing` from the end of the pause until a verdict."""
-        if not self._is_open:
-            return "closed"
-        return "open" if now_s < self._pause_until_s else "probing"
+    def is_pausing(self, now_s: float) -> bool:
+        """Whether it is open and its pause is not over."""
+        return self._is_open and now_s < self._pause_until_s
 
     def begin(self, attempt: object, now_s: float) -> None:
         """Note that an attempt starts; after the pause the first one becomes the probe."""
@@ -131,7 +127,7 @@ class Breaker:
         self._rate.clear()
         self._closed_s = now_s
         self.period += 1
-        self.blocked_until_s = float("-inf")
+        self.blocked_until_s = -inf
 
     def _chance(self) -> float:
         """Return a number in [0, 1) that differs between breakers and periods."""

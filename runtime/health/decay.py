@@ -7,7 +7,7 @@ evidence is left. Source: Cormode et al., "Forward decay", ICDE 2009; docs/decis
 
 from __future__ import annotations
 
-from math import exp2, log2
+from math import exp2, inf, log2
 
 # Less than half a sample's worth of evidence is no evidence: a lone sample is forgotten after one half-life, a
 # thousand after eleven.
@@ -22,7 +22,8 @@ PER_OCTAVE = 8
 
 # From 1 ms (a cached answer on loopback) over 20 doublings (17 minutes, beyond every provider's time-out).
 LOWEST_S = 0.001
-BUCKETS = 20 * PER_OCTAVE
+OCTAVES = 20
+HIGHEST_S = LOWEST_S * 2**OCTAVES
 
 
 class Ratio:
@@ -46,7 +47,7 @@ class Ratio:
         """Forget everything."""
         self._landmark_s = 0.0
         self.part = self.whole = self.count = 0.0
-        self.until_s = float("-inf")
+        self.until_s = -inf
 
     def add(self, part: float, whole: float, now_s: float) -> None:
         """Take in one sample; `now_s` never runs backwards."""
@@ -90,7 +91,7 @@ class Histogram:
         self._buckets: dict[int, tuple[float, float]] = {}
         self._total = 0.0
         self._memo: dict[float, float] = {}
-        self.until_s = float("-inf")
+        self.until_s = -inf
 
     def add(self, value_s: float, now_s: float) -> None:
         """Take in one duration (> 0); `now_s` never runs backwards."""
@@ -136,6 +137,4 @@ class Histogram:
 
 def bucket(value_s: float) -> int:
     """Return the bucket of a duration; what is outside the range counts in the first or the last."""
-    if value_s <= LOWEST_S:
-        return 0
-    return min(int(log2(value_s / LOWEST_S) * PER_OCTAVE), BUCKETS - 1)
+    return int(log2(min(max(value_s, LOWEST_S), HIGHEST_S) / LOWEST_S) * PER_OCTAVE)

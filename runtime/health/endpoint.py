@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
+from math import inf
 from typing import Literal
 
 from runtime.health.breaker import Breaker
@@ -42,19 +44,22 @@ LEAST_GENERATION_S = 0.001
 
 
 class Slots:
-    """Attempts in flight at an endpoint, or at a provider with `limit` concurrent ones (None: any number)."""
+    """Attempts in flight at an endpoint, or at a provider with `limit` concurrent ones."""
 
-    __slots__ = ("_begun_s", "limit")
+    __slots__ = ("_begun_s", "_sound_until_s", "limit")
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: float = inf) -> None:
         self.limit = limit
         self._begun_s: dict[object, float] = {}
+        self._sound_until_s = -inf
 
     def take(self, permit: object, now_s: float) -> None:
         """Count a permit as in flight; forgets those that nobody ended."""
+        self._begun_s[permit] = now_s
         for lost in self._lost(now_s):
             del self._begun_s[lost]
-        self._begun_s[permit] = now_s
+        # The oldest comes first. When it ends, this bound is early, which costs a count and is never wrong.
+        self._sound_until_s = next(iter(self._begun_s.values())) + PERMIT_LEASE_S
 
     def give(self, permit: object) -> None:
         """Count it no longer."""
@@ -62,17 +67,13 @@ class Slots:
 
     def used(self, now_s: float) -> int:
         """Return how many are in flight."""
-        count = len(self._begun_s)
-        return count and count - len(self._lost(now_s))
+        if now_s < self._sound_until_s or not self._begun_s:
+            return len(self._begun_s)
+        return len(self._begun_s) - len(self._lost(now_s))
 
     def _lost(self, now_s: float) -> Sequence[object]:
-        """Return the permits past their lease; the oldest come first, so mostly one look is enough."""
-        lost = []
-        for permit, begun_s in self._begun_s.items():
-            if now_s - begun_s < PERMIT_LEASE_S:
-                break
-            lost.append(permit)
-        return lost
+        """Return the permits past their lease."""
+        return tuple(takewhile(lambda permit: now_s - self._begun_s[permit] >= PERMIT_LEASE_S, self._begun_s))
 
 
 class EndpointHealth:
@@ -96,20 +97,19 @@ class EndpointHealth:
         self.speed = Ratio(SPEED_HALF_LIFE_S)
         self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
         self._throttles = 0
-        self._cool_since_s = self._cool_until_s = self.blocked_until_s = float("-inf")
+        self._cool_since_s = self._cool_until_s = self.blocked_until_s = -inf
 
     def is_full(self, now_s: float) -> bool:
         """Whether the provider holds as many attempts as it may."""
-        shared = self.shared
-        return shared is not None and shared.limit is not None and shared.used(now_s) >= shared.limit
+        return self.shared is not None and self.shared.used(now_s) >= self.shared.limit
 
     def why_not(self, now_s: float) -> tuple[Why | None, float]:
         """Return why it is out of service and for how many seconds more, or (None, 0)."""
-        if now_s < self._cool_until_s:
-            return "cooling down", self._cool_until_s - now_s
-        if now_s < self.breaker.blocked_until_s:
-            why: Why = "breaker open" if self.breaker.mode(now_s) == "open" else "probing"
-            return why, self.breaker.blocked_until_s - now_s
+        left_s = self.blocked_until_s - now_s
+        if left_s > 0.0:
+            if self._cool_until_s == self.blocked_until_s:
+                return "cooling down", left_s
+            return ("breaker open" if self.breaker.is_pausing(now_s) else "probing"), left_s
         return ("full", 0.0) if self.is_full(now_s) else (None, 0.0)
 
     def cool(self, begun_s: float, retry_after_s: float | None, now_s: float) -> None:
@@ -171,10 +171,10 @@ class Permit:
             return
         endpoint = self._endpoint
         endpoint.errors.add(0.0, 1.0, at_s)
-        if ttft_s is not None and 0.0 < ttft_s < float("inf"):
+        if ttft_s is not None and 0.0 < ttft_s < inf:
             endpoint.ttft.add(ttft_s, at_s)
         generation_s = 0.0 if duration_s is None else duration_s - (ttft_s or 0.0)
-        if tokens is not None and tokens >= LEAST_TOKENS and LEAST_GENERATION_S <= generation_s < float("inf"):
+        if tokens is not None and tokens >= LEAST_TOKENS and LEAST_GENERATION_S <= generation_s < inf:
             endpoint.speed.add(float(tokens), generation_s, at_s)
         endpoint.served(self._begun_s)
         endpoint.breaker.success(self._period, at_s)

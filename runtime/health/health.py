@@ -29,7 +29,8 @@ class Snapshot:
         found = self._endpoints[endpoint]
         if self._now_s < found.blocked_until_s:
             return False
-        return found.shared is None or not found.is_full(self._now_s)
+        shared = found.shared
+        return shared is None or shared.used(self._now_s) < shared.limit
 
     def measured(self, endpoint: int, name: str) -> float | None:
         """Return a measured endpoint fact (`ttft.p50`, `speed`, `errors`, `inflight`, …), None while unknown."""
@@ -49,9 +50,9 @@ class Snapshot:
         """Return requests in flight over capacity: the provider's limit, or `USUAL_CAPACITY` when it has none."""
         found = self._endpoints[endpoint]
         shared = found.shared
-        if shared is None or not shared.limit:
+        if shared is None:
             return found.own.used(self._now_s) / USUAL_CAPACITY
-        return shared.used(self._now_s) / shared.limit
+        return shared.used(self._now_s) / max(shared.limit, 1)
 
     def is_over(self, limit: str) -> bool:
         """Limits are not health: never."""
