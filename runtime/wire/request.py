@@ -166,6 +166,8 @@ def decode(api: str, raw: bytes) -> Body | Problem:
         raw: The body as received.
     """
     try:
+        if not raw.isascii():
+            raw.decode()  # the decoder checks only what it reads, and a provider gets everything
         body = _DECODERS[api].decode(raw)
     except msgspec.ValidationError as error:
         return _invalid(str(error))

@@ -178,7 +178,7 @@ class Watch:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
         block = self._splitter.feed(chunk)
-        if block.find(b"\n\n") == len(block) - 2:  # one event, as chunks mostly are
+        if block.find(b"\n\n") == len(block) - 2 and b"\r" not in block:  # one event, as chunks mostly are
             self._event(block)
         else:
             for event in events(block):
@@ -301,9 +301,8 @@ def clean(block: bytes) -> bytes:
 
     Found with openai 3.54: it takes such a block for an event with empty data and fails to parse it.
     """
-    if b"\r" not in block and block.startswith((b"data: {", b":")):
-        if block.count(b"\n") == 2 or not any(mark in block for mark in _ODD):
-            return block
+    if _is_plain(block):
+        return block
     kept = []
     for event in events(block):
         has_data = data(event) is not None
@@ -312,6 +311,12 @@ def clean(block: bytes) -> bytes:
         if lines:
             kept.append(b"\n".join(lines) + b"\n\n")
     return b"".join(kept)
+
+
+def _is_plain(block: bytes) -> bool:
+    if b"\r" in block or not block.startswith((b"data: {", b":")):
+        return False
+    return block.count(b"\n") == 2 or not any(mark in block for mark in _ODD)
 
 
 def is_usage_only(event: bytes) -> bool:
