@@ -11,7 +11,11 @@ lower-case hex digits (IPv4 mapped into `::ffff:0:0/96`), so that text order is 
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Literal, cast, overload
 
 import msgspec
 
@@ -228,7 +232,8 @@ Metric = Literal["price", "latency", "speed", "load", "weight", "order", "random
 
 class Hedge(msgspec.Struct, frozen=True):
     """A second attempt after `after_s` of silence, or after percentile `after_percentile` (0.95) of the
-    endpoint's own time to first token; at most `share` of the requests."""
+    endpoint's own time to first token; at most `share` of the requests.
+    """
 
     after_s: float | None
     after_percentile: float | None
@@ -411,3 +416,305 @@ class Program(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...]
     tests: tuple[Test, ...]
     assertions: tuple[Assertion, ...]
+
+
+# --- trees: the rules of a policy as tables -------------------------------------------------------
+
+Mask = int | bytes | tuple[int, ...]
+"""A set of terms as it is stored: a small integer, little-endian bytes, or the bits that differ from the mask
+before it."""
+
+
+class Column(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """One fact: for each class of its values, the terms of the block that such a value leaves alive.
+
+    Classes are numbers into `masks`. A text is looked up in `points`, or in `starts` when something asks its
+    order; a number in `numbers`; a bool in `bools`. Kinds that no term asks about, and texts that are no point,
+    are `other`, or `empty` when they are the empty text, zero, false or an empty set.
+
+    Attributes:
+        starts: First text of each interval but the first; `spans` has the classes, one more than there are starts.
+        numbers: Likewise, for numbers.
+        bools: Classes of false and true, or nothing when no term asks.
+    """
+
+    fact: str
+    masks: tuple[Mask, ...]
+    missing: int
+    empty: int
+    other: int
+    points: dict[str, int]
+    starts: tuple[str, ...]
+    spans: tuple[int, ...]
+    numbers: tuple[int | float, ...]
+    number_spans: tuple[int, ...]
+    bools: tuple[int, ...]
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A question that no table answers (`contains`, `ends with`, `matches`): the terms alive after no and yes."""
+
+    fact: str
+    cond: Cond
+    masks: tuple[Mask, ...]
+
+
+class Block(msgspec.Struct, frozen=True, array_like=True):
+    """Terms in the order of their rules; the lowest one that every look-up leaves alive decides.
+
+    Attributes:
+        rules: The rule of each term.
+        columns: Looked up always. `lazy`: looked up while a term that could decide asks for them, cheapest first.
+    """
+
+    rules: tuple[int, ...]
+    columns: tuple[Column, ...]
+    lazy: tuple[Column | Probe, ...]
+
+
+class Tree(msgspec.Struct, frozen=True, array_like=True):
+    """The compiled form of a policy.
+
+    Attributes:
+        switch: The text fact whose value picks one of `cases`, or None.
+        cases: Encoded blocks (`blocks_of`) by value, decoded on first use: a plan may have 100,000 of them.
+        shared: Blocks asked whatever the value; the earlier rule of both finds decides.
+    """
+
+    switch: str | None
+    cases: dict[str, bytes]
+    shared: tuple[Block, ...]
+
+
+_BLOCKS = msgspec.msgpack.Decoder(tuple[Block, ...])
+
+
+def blocks_of(case: bytes) -> tuple[Block, ...]:
+    """Return the blocks of one case of a switch."""
+    return _BLOCKS.decode(case)
+
+
+def pack_masks(masks: Sequence[int], terms: int) -> tuple[Mask, ...]:
+    """Return masks over `terms` bits as stored: each as its difference from the one before, where that is smaller."""
+    if terms < 64:
+        return tuple(masks)
+    size = (terms + 7) // 8
+    packed: list[Mask] = []
+    before = 0
+    for mask in masks:
+        change = mask ^ before
+        # A flipped bit costs up to three bytes.
+        small = packed and change.bit_count() * 3 < size
+        packed.append(tuple(bits_of(change)) if small else mask.to_bytes(size, "little"))
+        before = mask
+    return tuple(packed)
+
+
+def unpack_masks(packed: Sequence[Mask]) -> list[int]:
+    """Return stored masks as integers."""
+    masks: list[int] = []
+    mask = 0
+    for item in packed:
+        if isinstance(item, int):
+            mask = item
+        elif isinstance(item, bytes):
+            mask = int.from_bytes(item, "little")
+        else:
+            for bit in item:
+                mask ^= 1 << bit
+        masks.append(mask)
+    return masks
+
+
+def bits_of(mask: int) -> Iterator[int]:
+    """Give the numbers of the bits set, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+# --- the artefact ---------------------------------------------------------------------------------
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """What was proved of the trees when they were built.
+
+    A decision is the lowest bit of an AND of masks, one for each fact. So it is the rules' own answer if, for
+    every fact, one value of each class and every term i, bit i says what the term's conditions on that fact
+    say of the value, and if the terms of a rule together are its condition. Both are checked completely.
+
+    Attributes:
+        subject: SHA-256 of the encoded program and trees that it is about, in hex.
+        classes: Classes of values that were tried.
+        terms: Terms they were tried on.
+    """
+
+    subject: str
+    classes: int
+    terms: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A policy, compiled: what is shipped and served.
+
+    Attributes:
+        compiler: Version of the compiler that made it.
+        digest: SHA-256 of the sources, in hex.
+        trees: By name of the policy.
+    """
+
+    format: int
+    compiler: str
+    digest: str
+    program: Program
+    trees: dict[str, Tree]
+    certificate: Certificate
+
+
+_CHUNK = 64
+"""Rules decoded at once. A decision needs one rule's action, so 100,000 of them need not be decoded to start."""
+
+_RULES = msgspec.msgpack.Decoder(tuple[Rule, ...])
+
+
+class PackedRules(Sequence[Rule]):
+    """The rules of a decoded policy, unpacked as they are asked for; equal to the tuple of them."""
+
+    def __init__(self, count: int, chunks: tuple[bytes, ...]) -> None:
+        self.chunks = chunks
+        self._count = count
+        self._open: dict[int, tuple[Rule, ...]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Rule: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Rule, ...]: ...
+    def __getitem__(self, index: int | slice) -> Rule | tuple[Rule, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        if index < 0:
+            index += self._count
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._chunk(index // _CHUNK)[index % _CHUNK]
+
+    def __iter__(self) -> Iterator[Rule]:
+        for number in range(len(self.chunks)):
+            yield from self._chunk(number)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def _chunk(self, number: int) -> tuple[Rule, ...]:
+        rules = self._open.get(number)
+        if rules is None:
+            rules = self._open[number] = _RULES.decode(zlib.decompress(self.chunks[number]))
+        return rules
+
+
+def _chunks(rules: Sequence[Rule]) -> tuple[bytes, ...]:
+    if isinstance(rules, PackedRules):
+        # As they came: another release of zlib may pack the same rules otherwise, and the digest is of the bytes.
+        return rules.chunks
+    return tuple(
+        zlib.compress(msgspec.msgpack.encode(rules[start : start + _CHUNK])) for start in range(0, len(rules), _CHUNK)
+    )
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True):
+    """Program and trees as stored: the rules apart, as (count, chunks) for each policy."""
+
+    program: Program
+    rules: tuple[tuple[int, tuple[bytes, ...]], ...]
+    trees: dict[str, Tree]
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of a plan before its body is read."""
+
+    compiler: str
+    digest: str
+    content: bytes
+    certificate: Certificate
+
+
+_MAGIC = b"\x89POINTSMAN\r\n"
+"""First byte above 127 and a line end of each kind, as in PNG: what a text transfer would mangle."""
+
+_FRAME = struct.Struct(">12sHIQ32s")
+"""Magic, format, bytes of head and body, SHA-256 of the head."""
+
+_HEAD = msgspec.msgpack.Decoder(_Head)
+_BODY = msgspec.msgpack.Decoder(_Body)
+
+
+def encode_body(program: Program, trees: dict[str, Tree]) -> bytes:
+    """Return program and trees as bytes; their SHA-256 is the subject of the certificate."""
+    bare = tuple(msgspec.structs.replace(policy, rules=()) for policy in program.policies)
+    rules = tuple((len(policy.rules), _chunks(policy.rules)) for policy in program.policies)
+    return msgspec.msgpack.encode(_Body(msgspec.structs.replace(program, policies=bare), rules, trees))
+
+
+def encode(plan: Plan) -> bytes:
+    """Return the plan as bytes for `decode`."""
+    body = encode_body(plan.program, plan.trees)
+    content = hashlib.sha256(body).digest()
+    head = msgspec.msgpack.encode(_Head(plan.compiler, plan.digest, content, plan.certificate))
+    return _FRAME.pack(_MAGIC, plan.format, len(head), len(body), hashlib.sha256(head).digest()) + head + body
+
+
+def decode(data: bytes) -> Plan:
+    """Return the plan that `encode` wrote.
+
+    The digests are checked over every byte; what the certificate says was checked when it was built
+    (`compile/certify.py`), and holds for exactly the bytes it names.
+
+    Raises:
+        PlanError: It is no plan, of another format, cut short, damaged, or its certificate is of something else.
+    """
+    if data[: len(_MAGIC)] != _MAGIC[: len(data)] or not data:
+        raise PlanError("not a plan: it does not begin as one")
+    if len(data) < _FRAME.size:
+        raise PlanError(f"plan is cut short: {len(data)} bytes, not even a header")
+    _, number, head_size, body_size, head_digest = _FRAME.unpack_from(data)
+    if number != FORMAT:
+        raise PlanError(f"plan has format {number}, this release reads format {FORMAT}: build it again")
+    expected = _FRAME.size + head_size + body_size
+    if len(data) != expected:
+        fault = "is cut short" if len(data) < expected else "goes on behind its end"
+        raise PlanError(f"plan {fault}: {len(data)} bytes, its header says {expected}")
+    view = memoryview(data)
+    raw_head, raw_body = view[_FRAME.size : _FRAME.size + head_size], view[_FRAME.size + head_size :]
+    if hashlib.sha256(raw_head).digest() != head_digest:
+        raise PlanError("plan is damaged: its header does not match its digest")
+    try:
+        head = _HEAD.decode(raw_head)
+        content = hashlib.sha256(raw_body).digest()
+        if content != head.content:
+            raise PlanError("plan is damaged: its content does not match its digest")
+        if content.hex() != head.certificate.subject:
+            raise PlanError("plan is not certified: its certificate is about other content")
+        body = _BODY.decode(raw_body)
+    except msgspec.MsgspecError as error:
+        raise PlanError(f"plan cannot be read: {error}".rstrip(".")) from None
+    return Plan(number, head.compiler, head.digest, _whole(body), body.trees, head.certificate)
+
+
+def _whole(body: _Body) -> Program:
+    if len(body.rules) != len(body.program.policies):
+        raise PlanError("plan cannot be read: it has rules for other policies than it names")
+    policies = tuple(
+        msgspec.structs.replace(policy, rules=cast("tuple[Rule, ...]", PackedRules(*rules)))
+        for policy, rules in zip(body.program.policies, body.rules, strict=True)
+    )
+    return msgspec.structs.replace(body.program, policies=policies)

@@ -1,1 +1,1 @@
-"""From a checked program to decision trees and the artefact."""
+"""From the meaning of a policy to the tables that decide it."""
