@@ -1,0 +1,90 @@
+"""`pointsman check`: everything that is wrong with a policy, at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from handlers.cli.output import FOUND, OK, USAGE, complain, wants_color
+from router_dsl.check.program import check
+from router_dsl.load import load, load_text, unreadable
+from router_dsl.plan import Program
+from router_dsl.source import Diagnostic, in_order, render
+
+STDIN = "-"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check policies: print every finding; 0 when there is no error, 1 when there is, 2 for wrong use."""
+    parser = argparse.ArgumentParser(prog="pointsman check", description="Say everything that is wrong with policies.")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .route file, or - for standard input")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--no-color", action="store_true", help="print without colours")
+    options = parser.parse_args(argv)
+    if options.root is not None and not options.root.is_dir():
+        complain(f"`{options.root}` is no folder", "`--root` takes the folder that imports may not leave")
+        return USAGE
+    findings: list[Diagnostic] = []
+    programs: list[Program] = []
+    unread = False
+    for name in dict.fromkeys(options.files):
+        program, found = check_file(name, options.root)
+        findings += found
+        if program is not None:
+            programs.append(program)
+        unread = unread or any(finding.code == "E219" and finding.span.end == 0 for finding in found)
+    findings = in_order(findings)
+    if options.json:
+        print(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))
+    else:
+        _print(findings, programs, color=wants_color(sys.stdout) and not options.no_color)
+    if unread:
+        return USAGE
+    return FOUND if any(finding.severity == "error" for finding in findings) else OK
+
+
+def check_file(name: str, root: Path | None) -> tuple[Program | None, list[Diagnostic]]:
+    """Return the program of a file (`-`: of standard input), None when there is an error, and all findings."""
+    if name == STDIN:
+        try:
+            files, found = load_text(sys.stdin.buffer.read().decode("utf-8-sig"), "stdin", root)
+        except UnicodeDecodeError as error:
+            return None, [unreadable("stdin", f"it is not UTF-8 text (byte {error.start + 1})")]
+    else:
+        files, found = load(Path(name), root)
+    if not files:
+        return None, found
+    program, more = check(files, broken=any(finding.severity == "error" for finding in found))
+    return program, [*found, *more]
+
+
+def _print(findings: Sequence[Diagnostic], programs: Sequence[Program], *, color: bool) -> None:
+    for finding in findings:
+        print(render(finding, color=color), end="\n\n")
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = len(findings) - errors
+    counted = [_count(errors, "error")] if errors else []
+    if warnings:
+        counted.append(_count(warnings, "warning"))
+    print(", ".join(counted) if errors else "; ".join([f"ok: {_contents(programs)}", *counted]))
+
+
+def _contents(programs: Sequence[Program]) -> str:
+    policies = [policy for program in programs for policy in program.policies]
+    return ", ".join(
+        [
+            _count(len(policies), "policy"),
+            _count(sum(len(policy.rules) for policy in policies), "rule"),
+            _count(sum(len(program.endpoints) for program in programs), "endpoint"),
+            _count(sum(len(program.tests) for program in programs), "test"),
+        ]
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number} {noun if number == 1 else plural}"

@@ -1,0 +1,1 @@
+"""The checker: syntax trees in, one resolved and total program out, or everything that is wrong with them."""

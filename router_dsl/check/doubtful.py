@@ -1,0 +1,206 @@
+"""Rules and targets that are allowed but cannot do what they seem to: warnings that need no search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from router_dsl import ast
+from router_dsl.check.models import Catalog
+from router_dsl.check.plainly import Key, Plainly, alternatives, conjuncts
+from router_dsl.check.report import Report
+from router_dsl.check.scope import Scope
+from router_dsl.check.values import enumerated
+from router_dsl.plan import Atom, Cond, Endpoints, Policy, Program, Range, Rule, Split, Target, Use
+from router_dsl.source import Span
+
+UNBOUNDED = float("inf")
+
+# A fallback of half the size is everyday (256k, else 128k); one far smaller was probably not meant.
+MUCH_SMALLER = 0.5
+
+TOKENS = ("prompt.tokens", "request.tokens")
+
+
+def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
+    """Report doubtful rules of a program without errors; its policies stand in the order of the scope's."""
+    plainly = Plainly()
+    for policy, node in zip(program.policies, scope.policies.values(), strict=True):
+        _never_deciding(policy, node, plainly, scope.report)
+        for rule, rule_node in zip(policy.rules, node.rules, strict=True):
+            if isinstance(rule.action, Use) and isinstance(rule_node.action, ast.Use):
+                _repeated(rule.action, rule_node.action, scope.report)
+                _small_fallbacks(rule, rule.action, rule_node.action, catalog, scope.report)
+    _pointless_guards(program, scope, plainly)
+    _unpriced(program, scope, catalog)
+
+
+# --- rules that never decide ------------------------------------------------------------------------
+
+
+def _never_deciding(policy: Policy, node: ast.Policy, plainly: Plainly, report: Report) -> None:
+    taken: dict[Key, str] = {}
+    always: str | None = None
+    for rule, rule_node in zip(policy.rules, node.rules, strict=True):
+        label = rule_node.label
+        if always is not None:
+            report.add(
+                "W504", f"rule `{rule.label}` never decides: rule `{always}` holds always", label.span, "move it up"
+            )
+            continue
+        if rule.when is None:
+            continue
+        verdict = plainly.verdict(rule.when)
+        if verdict is False:
+            report.add("W505", f"rule `{rule.label}` never decides: its condition cannot hold", label.span)
+            continue
+        coverers = _coverers(rule.when, taken, plainly)
+        if coverers:
+            verb = "holds" if len(coverers) == 1 else "hold"
+            names = " and ".join(f"`{name}`" for name in coverers)
+            rules = "rule" if len(coverers) == 1 else "rules"
+            report.add(
+                "W504",
+                f"rule `{rule.label}` never decides: {rules} {names} {verb} whenever it does",
+                label.span,
+                "move it up",
+            )
+        if verdict is True:
+            always = rule.label
+        for part in (rule.when, *alternatives(rule.when)):
+            taken.setdefault(plainly.key(part), rule.label)
+
+
+def _coverers(cond: Cond, taken: dict[Key, str], plainly: Plainly) -> list[str]:
+    """Return the earlier rules that plainly hold whenever this condition does; empty when some case is left."""
+    whole = taken.get(plainly.key(cond))
+    if whole is not None:
+        return [whole]
+    found: dict[str, None] = {}
+    for alternative in alternatives(cond):
+        keys = [plainly.key(alternative), *(plainly.key(part) for part in conjuncts(alternative))]
+        owner = next((taken[key] for key in keys if key in taken), None)
+        if owner is None:
+            return []
+        found[owner] = None
+    return list(found)
+
+
+def _pointless_guards(program: Program, scope: Scope, plainly: Plainly) -> None:
+    for guard in program.guards:
+        node = scope.guards[guard.name]
+        if guard.when is not None and plainly.verdict(guard.when) is False:
+            scope.report.add("W505", f"guard `{guard.name}` never applies: its condition cannot hold", node.name.span)
+        if plainly.verdict(guard.require) is False:
+            scope.report.add(
+                "W505", f"guard `{guard.name}` refuses every endpoint: its requirement cannot hold", node.name.span
+            )
+
+
+# --- chains -------------------------------------------------------------------------------------------
+
+
+def _repeated(use: Use, node: ast.Use, report: Report) -> None:
+    seen: dict[object, None] = {}
+    for target, target_node in zip(use.targets, node.targets, strict=True):
+        key = frozenset(target.endpoints) if isinstance(target, Endpoints) else target
+        if key in seen:
+            report.add("W507", f"`{target_node.span.text}` is in the chain already", target_node.span, "leave it out")
+        seen[key] = None
+
+
+def _small_fallbacks(rule: Rule, use: Use, node: ast.Use, catalog: Catalog, report: Report) -> None:
+    low, high = _token_bounds(rule.when)
+    largest: float | None = None
+    for target, target_node in zip(use.targets, node.targets, strict=True):
+        context = _context(target, catalog)
+        if context is None:
+            continue
+        name = target_node.span.text
+        if context < low:
+            message = f"`{name}` holds {_tokens(context)}, and the rule starts at {_tokens(low)}: it can never answer"
+            report.add("W506", message, target_node.span, "choose a model with a larger context")
+        elif largest is not None:
+            admitted = min(high, largest)
+            if context < admitted and (high < UNBOUNDED or context < largest * MUCH_SMALLER < UNBOUNDED):
+                message = f"fallback `{name}` holds {_tokens(context)}, the rule admits up to {_tokens(admitted)}"
+                report.add("W506", message, target_node.span, "longer requests have no fallback here")
+        largest = context if largest is None else max(largest, context)
+
+
+def _context(target: Target, catalog: Catalog) -> float | None:
+    """Return the most tokens any endpoint of the target holds; None when the target depends on the request."""
+    match target:
+        case Endpoints():
+            sizes = [catalog.endpoints[index].context for index in target.endpoints]
+            return max((UNBOUNDED if size is None else float(size) for size in sizes), default=None)
+        case Split():
+            arms = [_context(arm, catalog) for _, arm in target.shares]
+            known = [arm for arm in arms if arm is not None]
+            return max(known) if len(known) == len(arms) else None
+        case _:
+            return None
+
+
+def _token_bounds(cond: Cond | None) -> tuple[float, float]:
+    """Return between which token counts the rule decides, as far as its condition plainly says."""
+    low, high = 0.0, UNBOUNDED
+    for part in () if cond is None else conjuncts(cond):
+        if not isinstance(part, Atom) or part.fact not in TOKENS:
+            continue
+        if part.op == "in" and len(part.items) == 1 and isinstance(part.items[0], Range):
+            low, high = max(low, float(part.items[0].low)), min(high, float(part.items[0].high))
+        elif isinstance(part.value, int | float):
+            if part.op in ("gt", "ge"):
+                low = max(low, part.value + (part.op == "gt"))
+            elif part.op in ("lt", "le"):
+                high = min(high, part.value - (part.op == "lt"))
+    return low, high
+
+
+def _tokens(count: float) -> str:
+    for size, suffix in ((1_000_000, "M"), (1024, "Ki"), (1000, "k")):
+        if count % size == 0 and count and not (suffix == "Ki" and count % 1000 == 0):
+            return f"{count / size:g}{suffix} tokens"
+    return f"{count:g} tokens"
+
+
+# --- prices -------------------------------------------------------------------------------------------
+
+
+def _unpriced(program: Program, scope: Scope, catalog: Catalog) -> None:
+    def report(indices: set[int], message: str, span: Span) -> None:
+        ids = [catalog.endpoints[index].id.replace("@", " @ ") for index in sorted(indices)]
+        if ids:
+            scope.report.add("W508", f"{message} {enumerated(ids, 3)}", span, "say `price $X in $Y out` at its `serve`")
+
+    used: set[int] = set()
+    inherited: set[int] = set()
+    default = next((o for o in scope.defaults.options if isinstance(o, ast.By)), None) if scope.defaults else None
+    for policy, node in zip(program.policies, scope.policies.values(), strict=True):
+        for rule, rule_node in zip(policy.rules, node.rules, strict=True):
+            if not isinstance(rule.action, Use) or not isinstance(rule_node.action, ast.Use):
+                continue
+            free = {e for e in _reached(rule.action) if catalog.endpoints[e].price_out is None}
+            used |= free
+            by = next((option for option in rule_node.action.options if isinstance(option, ast.By)), None)
+            if by is None:
+                inherited |= free
+            elif _asks_price(by):
+                report(free, "`by price` guesses the price of", by.span)
+    if default is not None and _asks_price(default):
+        report(inherited, "`by price` guesses the price of", default.span)
+    for assertion in scope.assertions:
+        if isinstance(assertion, ast.AssertBound) and assertion.what == "cost":
+            report(used, "`assert cost` cannot know the price of", assertion.span)
+
+
+def _asks_price(by: ast.By) -> bool:
+    return any(name.text == "price" for name, _ in by.metrics)
+
+
+def _reached(use: Use) -> Iterator[int]:
+    for target in use.targets:
+        arms = [arm for _, arm in target.shares] if isinstance(target, Split) else [target]
+        for arm in arms:
+            if isinstance(arm, Endpoints):
+                yield from arm.endpoints

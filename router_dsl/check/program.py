@@ -1,0 +1,81 @@
+"""Syntax trees in, one program out: the passes of the check, in order."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from router_dsl import ast, load
+from router_dsl.check import doubtful, guards, models, own_facts, policies, providers, trials, unused
+from router_dsl.check.asked import Paths
+from router_dsl.check.conditions import Conditions
+from router_dsl.check.options import ActionOptions
+from router_dsl.check.report import Report
+from router_dsl.check.scope import Scope, collect
+from router_dsl.check.targets import Targets
+from router_dsl.plan import Program
+from router_dsl.source import Diagnostic, in_order
+
+
+def check(files: Sequence[ast.File], *, broken: bool = False) -> tuple[Program | None, list[Diagnostic]]:
+    """Return the program that the files mean, or None when there is an error; and all findings, in order.
+
+    Args:
+        files: The root file first, then every file it imports, as `load.load` gives them.
+        broken: Syntax or import errors have been reported already, so the trees may lack declarations: an
+            unknown name is then reported only when the text does not seem to declare it, and, while an
+            import is missing, only when it is near a known one. There is no program in any case.
+    """
+    report = Report([file.span.source for file in files], broken, broken and _imports_lost(files))
+    program = _program(collect(files, report), broken)
+    sound = not broken and not report.has_errors
+    return (program if sound else None), in_order(report.diagnostics)
+
+
+def _program(scope: Scope, broken: bool) -> Program:
+    paths = Paths(scope)
+    conditions = Conditions(scope, paths)
+    own = own_facts.resolve(scope)
+    places = providers.resolve(scope)
+    catalog = models.resolve(scope, places)
+    targets = Targets(scope, paths, catalog)
+    targets.pools()
+    options = ActionOptions(scope, conditions, targets)
+    options.defaults()
+    kept = policies.resolve(scope, conditions, targets, options)
+    program = Program(
+        name=_name(scope.root.span.source.name),
+        providers=places,
+        models=tuple(catalog.models),
+        endpoints=tuple(catalog.endpoints),
+        pools=tuple(catalog.by_pool.items()),
+        facts=own,
+        guards=guards.guards(scope, conditions),
+        limits=guards.limits(scope, conditions),
+        policies=kept,
+        tests=trials.tests(scope, conditions, targets),
+        assertions=trials.assertions(scope, conditions),
+    )
+    unused.check_left_over(scope, conditions)
+    # With an error about, what is unused or never decides may be the error's doing.
+    if not broken and not scope.report.has_errors:
+        unused.warn(scope, targets)
+        doubtful.warn(program, scope, catalog)
+    return program
+
+
+def _name(file: str) -> str:
+    """Return the program's name: the root file's without folder and ending."""
+    base = posixpath.basename(file.replace("\\", "/"))
+    return base.removesuffix(".route") or base
+
+
+def _imports_lost(files: Sequence[ast.File]) -> bool:
+    """Whether some import led to none of the files."""
+    names = {file.span.source.name for file in files}
+    return any(
+        load.imported_name(file.span.source.name, item.path.value) not in names
+        for file in files
+        for item in file.items
+        if isinstance(item, ast.Import)
+    )

@@ -1,0 +1,77 @@
+"""What a check has found so far, and which unknown names a broken file makes doubtful."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from router_dsl import ast
+from router_dsl.source import Diagnostic, Source, Span
+from router_dsl.suggest import suggest
+
+
+@dataclass(slots=True)
+class Report:
+    """The findings of one check; owned by `program.check`, written by every pass.
+
+    Attributes:
+        sources: The texts under check.
+        broken: Syntax errors have removed parts of the files, so that declarations may be hidden.
+        imports_lost: An imported file is not among the files, so that any name may be declared there.
+    """
+
+    sources: Sequence[Source]
+    broken: bool = False
+    imports_lost: bool = False
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    has_errors: bool = False
+
+    def add(self, code: str, message: str, span: Span, help: str | None = None) -> None:
+        """Record a finding; `message` is one line, lower case, the author's text in backticks."""
+        self.diagnostics.append(Diagnostic(code, message, span, help))
+        self.has_errors = self.has_errors or code.startswith("E")
+
+    def unknown(
+        self, code: str, kind: str, word: str, span: Span, candidates: Iterable[str], help: str | None = None
+    ) -> None:
+        """Record that `word` names nothing, with the nearest candidate, or `help` when none is near.
+
+        In a broken file the finding is kept quiet when the text seems to declare the word after all; when an
+        imported file is missing, also when no candidate is near.
+        """
+        near = self.near(word, candidates)
+        if self.hides(word) or (near is None and self.imports_lost):
+            self.has_errors = True
+            return
+        self.add(code, f"unknown {kind} `{word}`", span, f"did you mean `{near}`?" if near else help)
+
+    def near(self, word: str, candidates: Iterable[str]) -> str | None:
+        """Return the candidate that the author probably meant, or None."""
+        return suggest(word, candidates)
+
+    def hides(self, word: str) -> bool:
+        """Whether the text of a broken file seems to declare `word` in a part that the syntax tree has lost."""
+        if not self.broken:
+            return False
+        name = f'"?{re.escape(word)}"?'
+        declared = re.compile(
+            rf"(?:\b(?:provider|model|pool|fact|let|guard|limit|policy|serve|as)\s+{name}(?![\w-])|(?<![\w-]){name}\s*:)"
+        )
+        return any(declared.search(source.text) for source in self.sources)
+
+    def lost(self, node: ast.Node, word: str) -> bool:
+        """Whether `word` stands in the text of a node of a broken file, though perhaps not in its syntax tree."""
+        return self.broken and word in node.span.text
+
+
+# A comment runs to the end of its line; `#` inside a string or a regex starts none.
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*"|/(?:[^/\\\n]|\\.)*/)|#[^\n]*')
+
+
+def squeezed(span: Span) -> str:
+    """Return the author's text on one line: comments gone, white space runs as one space."""
+    text = span.text
+    if "#" in text:
+        text = _COMMENT.sub(lambda match: match[1] or " ", text)
+    return " ".join(text.split()) if any(char in text for char in "\n\r\t") or "  " in text else text
