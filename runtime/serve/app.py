@@ -1,0 +1,151 @@
+"""The ASGI application: inference first and by hand, every other page behind a lazily loaded Starlette."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from runtime.serve import asking, chat
+from runtime.serve.client import AsgiClient, Message, Receive, Scope, Send
+from runtime.serve.router import Router
+from runtime.serve.story import request_ended
+from runtime.serve.visit import Visit, policy_name, request_id
+from runtime.wire import errors
+from runtime.wire.errors import Dialect
+
+CHAT: dict[str, Dialect] = {"/v1/chat/completions": "openai", "/api/v1/chat/completions": "openrouter"}
+PROBES = ("/healthz", "/readyz")
+"""Asked every few seconds by platforms; they are not logged."""
+
+Page = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class RefusedError(Exception):
+    """There is nothing to serve: the policy or a setting is at fault, and its author has been told."""
+
+
+class App:
+    """What an ASGI server calls.
+
+    Args:
+        load: Makes the router; called once, at start-up or with the first request.
+    """
+
+    def __init__(self, load: Callable[[], Router]) -> None:
+        self._load = load
+        self._loaded = False
+        self._router: Router | None = None
+        self._pages: Page | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's event stream, as ASGI 3 has it."""
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1000})
+
+    def router(self) -> Router | None:
+        """Return the router, made when this is first asked; None when there is nothing to serve."""
+        if not self._loaded:
+            self._loaded = True
+            try:
+                self._router = self._load()
+            except RefusedError:
+                self._router = None
+        return self._router
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = _path(scope), str(scope["method"])
+        headers = asking.headers_of(scope)
+        router = self.router()
+        policy = policy_name(router.book.default, router.book.plan.digest) if router else ""
+        visit = Visit(request_id(headers), policy, method, path)
+        client = AsgiClient(visit, receive, send)
+        try:
+            if path in CHAT and method == "POST":
+                await self._chat(router, visit, scope, headers, receive, client)
+            else:
+                await self._page(visit, {**scope, "path": path, "root_path": ""}, receive, send)
+        except asking.ClientLeftError:
+            pass
+        except Exception as error:  # the outermost frame
+            await self._failed(router, visit, client, error)
+        finally:
+            if router is not None and path not in PROBES:
+                router.log(request_ended(visit))
+
+    async def _chat(
+        self,
+        router: Router | None,
+        visit: Visit,
+        scope: Scope,
+        headers: dict[str, str],
+        receive: Receive,
+        client: AsgiClient,
+    ) -> None:
+        visit.api = "chat"
+        dialect = CHAT[visit.path]
+        if router is None:
+            await chat.refuse(client, visit, errors.problem(503, "no policy is loaded"), dialect)
+        else:
+            await chat.serve(router, visit, scope, headers, receive, client, dialect)
+
+    async def _page(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._pages is None:
+            from runtime.serve.pages import pages
+
+            self._pages = cast("Page", pages(self.router))
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status = cast("int", message["status"])
+                visit.end = "complete" if status < 400 else "error"
+                message["headers"] = [*cast("list[tuple[bytes, bytes]]", message["headers"]), *visit.head(status)]
+            await send(message)
+
+        await self._pages(scope, receive, told)
+
+    async def _failed(self, router: Router | None, visit: Visit, client: AsgiClient, error: Exception) -> None:
+        """Answer 500 for a bug of ours, or break off an answer that has begun; the trace goes to the log."""
+        if router is not None:
+            router.log(
+                {
+                    "event": "internal_error",
+                    "request_id": visit.request_id,
+                    # Without its message, which may quote what the client sent.
+                    "error": type(error).__name__,
+                    "trace": "".join(traceback.format_tb(error.__traceback__)),
+                }
+            )
+        if client.started or visit.head_s is not None:
+            raise error
+        await chat.refuse(client, visit, errors.internal(), CHAT.get(visit.path, "openai"))
+
+    # --- the server's life ------------------------------------------------------------------------
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                if self.router() is None:
+                    await send({"type": "lifespan.startup.failed", "message": "there is no policy to serve"})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._router is not None:
+                    await self._router.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _path(scope: Scope) -> str:
+    """Return the path asked for, below where this application is mounted; a slash at its end makes no difference."""
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+    return path.rstrip("/") or "/"

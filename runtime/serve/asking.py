@@ -1,0 +1,94 @@
+"""What a client sent: its headers, its address, its key, its body up to the limit."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from runtime.serve.client import Receive, Scope
+from runtime.serve.keys import bearer
+from runtime.serve.settings import Settings
+from runtime.wire.errors import Problem, problem, too_large, unauthorized
+
+
+class ClientLeftError(Exception):
+    """The client left before its request was complete; there is nobody to answer."""
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the request's headers by lower-case name; values of a repeated one are joined by commas."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in cast("Iterable[tuple[bytes, bytes]]", scope["headers"]):
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def client_ip(scope: Scope, headers: Mapping[str, str], settings: Settings) -> str | None:
+    """Return who asks: the peer, or the address that a trusted proxy wrote into the header the operator named.
+
+    Of a list the last entry counts, the only one that the nearest proxy wrote itself.
+    """
+    if settings.client_ip_header is not None and (said := headers.get(settings.client_ip_header)):
+        return said.rpartition(",")[2].strip()
+    return _peer(scope)
+
+
+def refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Problem | None:
+    """Return why this client may not ask, or None when it may.
+
+    Without keys only this machine is answered, unless the operator opened the router to everyone.
+    """
+    if not settings.keys:
+        if settings.anonymous or _is_local(_peer(scope)):
+            return None
+        return unauthorized("this router answers only its own machine: its operator has set no api keys")
+    key = bearer(headers.get("authorization")) or headers.get("x-api-key")
+    if not key:
+        return unauthorized("an api key is needed: send `Authorization: Bearer KEY`")
+    if not settings.keys.admits(key):
+        return unauthorized("the api key is not known here")
+    return None
+
+
+async def body_of(headers: Mapping[str, str], receive: Receive, limit_bytes: int) -> bytes | Problem:
+    """Return the request's body, or what is wrong with it.
+
+    Raises:
+        ClientLeftError: The client left before the end of the body.
+    """
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        return problem(415, "request bodies are read only without a `content-encoding`")
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit_bytes:
+        return too_large(limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        chunk = cast("bytes", message.get("body", b""))
+        size += len(chunk)
+        if size > limit_bytes:
+            return too_large(limit_bytes)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks) if len(chunks) > 1 else chunk
+
+
+def _peer(scope: Scope) -> str | None:
+    peer = cast("tuple[str, int] | None", scope.get("client"))
+    return peer[0] if peer else None
+
+
+def _is_local(peer: str | None) -> bool:
+    """Whether a peer is on this machine; one without an address (a socket file, a test client) is."""
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return True
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

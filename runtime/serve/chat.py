@@ -1,0 +1,142 @@
+"""The hot path: a request of an inference interface, from its bytes to the last byte of its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from runtime.decision.explain import record as decision_record
+from runtime.decision.facts import Call, Facts
+from runtime.decision.route import Route, UnknownPolicyError, route
+from runtime.serve import asking, waits
+from runtime.serve.client import AsgiClient, Receive, Scope
+from runtime.serve.explained import Wish, as_body, as_header, wish
+from runtime.serve.router import Router
+from runtime.serve.visit import Visit, policy_name
+from runtime.wire import errors
+from runtime.wire.errors import Dialect, Problem
+from runtime.wire.request import decode
+
+
+async def serve(
+    router: Router,
+    visit: Visit,
+    scope: Scope,
+    headers: Mapping[str, str],
+    receive: Receive,
+    client: AsgiClient,
+    dialect: Dialect,
+) -> None:
+    """Answer one request; everything that can be wrong with it is an answer too.
+
+    Raises:
+        asking.ClientLeftError: The client left before its request was complete.
+    """
+    found = await _read(router, visit, scope, headers, receive)
+    if isinstance(found, Problem):
+        await refuse(client, visit, found, dialect)
+        return
+    state = router.health.at(router.clock.now_s())
+    facts = Facts(found, router.book.program, state)
+    try:
+        way = route(router.book, None, facts, state, router.draw())
+    except UnknownPolicyError:
+        await refuse(client, visit, _unknown_policy(router, found.body.model), dialect)
+        return
+    visit.route, visit.policy = way, policy_name(way.policy, router.book.plan.digest)
+    visit.tenant = _text(facts.look("tenant"))
+    asked = wish(headers)
+    told = decision_record(router.book, way, facts) if asked is not Wish.NOTHING else None
+    if told is not None:
+        visit.explained = as_header(told)
+    if told is not None and asked is Wish.ONLY:
+        visit.end = "explained"
+        await client.answer(200, ((b"content-type", b"application/json"),), as_body(told))
+    elif way.why is not None:
+        visit.end = "rejected"
+        await refuse(client, visit, _no_way(way, found.body.model), dialect, told)
+    else:
+        await _dispatch(router, visit, found, way, client, dialect, told)
+
+
+async def _read(
+    router: Router, visit: Visit, scope: Scope, headers: Mapping[str, str], receive: Receive
+) -> Call | Problem:
+    settings = router.settings
+    denied = asking.refusal(scope, headers, settings)
+    if denied is not None:
+        return denied
+    raw = await asking.body_of(headers, receive, settings.body_limit_bytes)
+    visit.handed_s = time.perf_counter()
+    if isinstance(raw, Problem):
+        return raw
+    assert visit.api is not None
+    body = decode(visit.api, raw)
+    if isinstance(body, Problem):
+        return body
+    visit.model, visit.stream = body.model, bool(body.stream)
+    return Call(
+        api=visit.api,
+        path=visit.path,
+        headers=headers,
+        body=body,
+        raw=raw,
+        key={},
+        client_ip=asking.client_ip(scope, headers, settings),
+        now_s=visit.began_unix_s,
+        region=settings.region,
+    )
+
+
+async def _dispatch(
+    router: Router,
+    visit: Visit,
+    call: Call,
+    way: Route,
+    client: AsgiClient,
+    dialect: Dialect,
+    told: Mapping[str, object] | None,
+) -> None:
+    waits.CURRENT.set(visit.waits)
+    record = await router.dispatcher.answer(call, way, client, dialect)
+    visit.record, visit.end = record, record.end
+    visit.endpoint, visit.attempts = record.endpoint, len(record.attempts)
+    if record.end == "exhausted":
+        tried = [(attempt.endpoint, attempt.outcome) for attempt in record.attempts]
+        await refuse(client, visit, errors.exhausted(record.status, tried, record.retry_after_s), dialect, told)
+
+
+async def refuse(
+    client: AsgiClient, visit: Visit, problem: Problem, dialect: Dialect, told: Mapping[str, object] | None = None
+) -> None:
+    """Answer with an error, in the shape that the client's SDK reads; `told` joins its metadata."""
+    if visit.end == "client gone":
+        visit.end = "error"
+    visit.code = problem.code
+    if told is not None:
+        problem = replace(problem, metadata={**(problem.metadata or {}), "pointsman": told})
+    headers = problem.headers()
+    if visit.end == "exhausted" and not any(name == b"x-should-retry" for name, _ in headers):
+        # The plan's attempts were the retries; the SDKs' own on top would triple the load.
+        headers = (*headers, (b"x-should-retry", b"false"))
+    await client.answer(problem.status_in(dialect), headers, problem.to_bytes(dialect, visit.request_id))
+
+
+def _unknown_policy(router: Router, model: str) -> Problem:
+    names = ", ".join(f"`@{name}`" for name in router.book.policies)
+    shown = "".join(char if char.isprintable() else "?" for char in model[:100])
+    return errors.bad_request(f"there is no policy `{shown}`; there are {names}", "model", "policy_not_found")
+
+
+def _no_way(way: Route, model: str) -> Problem:
+    """Return the error for a route that has nothing to try."""
+    if way.why == "rejected":
+        return errors.rejected(way.status, way.message)
+    if way.why == "model_not_found":
+        return errors.unknown_model(model)
+    return errors.no_endpoints(way.message, tuple(dict.fromkeys(e.by for e in way.excluded)), model)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,59 @@
+"""The client's side of a request over ASGI: the answer goes out, its leaving is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+
+from runtime.dispatch.transport import Headers
+from runtime.serve.visit import Visit
+
+Message = MutableMapping[str, object]
+Scope = MutableMapping[str, object]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class AsgiClient:
+    """Who waits for an answer; implements `runtime.dispatch.record.Client`.
+
+    Attributes:
+        started: Whether a head has been sent: from then on nothing but this answer may follow.
+    """
+
+    def __init__(self, visit: Visit, receive: Receive, send: Send) -> None:
+        self.started = False
+        self._visit = visit
+        self._receive = receive
+        self._send = send
+
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+        """Send the head of a provider's answer, with the headers that say why it is this one.
+
+        Raises:
+            OSError: The client is gone.
+        """
+        self._visit.endpoint, self._visit.attempts = endpoint, attempts
+        await self._head(status, headers)
+
+    async def send(self, data: bytes, *, last: bool) -> None:
+        """Relay bytes; waits while the client is slow. `last` ends the answer properly.
+
+        Raises:
+            OSError: The client is gone.
+        """
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send an answer of our own, whole; to `HEAD` without its body."""
+        await self._head(status, (*headers, (b"content-length", str(len(body)).encode("ascii"))))
+        await self.send(b"" if self._visit.method == "HEAD" else body, last=True)
+
+    async def _head(self, status: int, headers: Headers) -> None:
+        self.started = True
+        told = self._visit.head(status)
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *told]})

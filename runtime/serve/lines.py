@@ -1,0 +1,58 @@
+"""Log lines to a stream that may be slow, full or gone, without ever holding up a request."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import BinaryIO
+
+# About 1 KB a line: at most 10 MB wait for a reader that has stalled.
+BACKLOG_LINES = 10_000
+
+# How long the last lines may take when the process ends.
+CLOSE_TIMEOUT_S = 2.0
+
+
+class LineWriter:
+    """Writes lines from a thread of its own; what does not fit the backlog is dropped and counted.
+
+    Attributes:
+        dropped: Lines lost so far, to a full backlog or a stream that failed.
+    """
+
+    def __init__(self, stream: BinaryIO, backlog_lines: int = BACKLOG_LINES) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._lines: queue.Queue[bytes | None] = queue.Queue(backlog_lines)
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: bytes) -> None:
+        """Take one line, its line end included, to be written soon; never waits, never fails."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="pointsman-log", daemon=True)
+            self._thread.start()
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Write what is left, for a short while at most."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            self._lines.put(None, timeout=CLOSE_TIMEOUT_S)
+        except queue.Full:
+            return
+        thread.join(CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._stream.write(line)
+                if self._lines.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):
+                # A closed pipe or a full disk: the requests go on without their lines.
+                self.dropped += 1

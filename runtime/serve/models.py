@@ -1,0 +1,85 @@
+"""The models that can be asked for here, as OpenAI's and OpenRouter's clients read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from router_dsl.fields import FEATURES
+from router_dsl.plan import Endpoint, Model
+from runtime.serve.router import Router
+
+# Nano-dollars per million tokens to dollars per token: 9 decimal places and 6.
+_PRICE_EXPONENT = -15
+
+# What a feature said of an endpoint is called among a request's parameters.
+_PARAMETERS = {"tools": ("tools", "tool_choice"), "json": ("response_format",), "reasoning": ("reasoning",)}
+_INPUTS = {"vision": "image", "audio": "audio", "files": "file"}
+
+
+def listing(router: Router) -> dict[str, object]:
+    """Return the answer of `GET /v1/models`: what has at least one endpoint that can be used here."""
+    return {"object": "list", "data": [_item(router, model) for model in router.book.program.models if _usable(router, model)]}
+
+
+def find(router: Router, name: str) -> dict[str, object] | None:
+    """Return one model by its name or one of its other names, or None when it cannot be asked for here."""
+    for model in router.book.program.models:
+        if name == model.name or name in model.aka:
+            return _item(router, model) if _usable(router, model) else None
+    return None
+
+
+def _usable(router: Router, model: Model) -> list[Endpoint]:
+    return [router.book.endpoints[index] for index in model.endpoints if router.is_configured(index)]
+
+
+def _item(router: Router, model: Model) -> dict[str, object]:
+    endpoints = _usable(router, model)
+    contexts = [endpoint.context for endpoint in endpoints if endpoint.context is not None]
+    outputs = [endpoint.output for endpoint in endpoints if endpoint.output is not None]
+    context, output = max(contexts, default=model.context), max(outputs, default=model.output)
+    features = _features(endpoints)
+    inputs = ["text", *(word for feature, word in _INPUTS.items() if feature in features)]
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "pointsman",
+        "name": model.name,
+        "canonical_slug": model.name,
+        "aka": model.aka,
+        "context_length": context,
+        "architecture": {
+            "modality": f"{'+'.join(inputs)}->text",
+            "input_modalities": inputs,
+            "output_modalities": ["text"],
+            "tokenizer": "Other",
+            "instruct_type": None,
+        },
+        "pricing": {
+            "prompt": _cheapest(endpoint.price_in for endpoint in endpoints),
+            "completion": _cheapest(endpoint.price_out for endpoint in endpoints),
+            "input_cache_read": _cheapest(endpoint.price_cached for endpoint in endpoints),
+        },
+        "top_provider": {"context_length": context, "max_completion_tokens": output, "is_moderated": False},
+        "per_request_limits": None,
+        "supported_parameters": [
+            "max_tokens", "temperature", "top_p", "stop",
+            *(name for feature, names in _PARAMETERS.items() if feature in features for name in names),
+        ],
+        "endpoints": [endpoint.id for endpoint in endpoints],
+    }  # fmt: skip
+
+
+def _features(endpoints: Iterable[Endpoint]) -> set[str]:
+    """Return what at least one endpoint can do; one that says nothing can do anything."""
+    return {feature for e in endpoints for feature in (FEATURES if e.supports is None else e.supports)}
+
+
+def _cheapest(prices: Iterable[int | None]) -> str | None:
+    """Return the lowest price in dollars per token as OpenRouter writes it, None when there is none."""
+    known = [price for price in prices if price is not None]
+    if not known:
+        return None
+    return f"{Decimal(min(known)).scaleb(_PRICE_EXPONENT).normalize():f}"

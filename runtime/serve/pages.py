@@ -1,0 +1,126 @@
+"""Everything but inference: the models, health, and what to say at an unknown address. Loaded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runtime.serve import asking, models
+from runtime.serve.router import Router
+from runtime.wire import errors
+from runtime.wire.errors import Dialect, Problem
+
+PREFIXES = ("", "/api")
+INFERENCE = ("/v1/chat/completions",)
+OTHERS = ("/v1/models", "/healthz", "/readyz")
+
+
+def pages(router: Callable[[], Router | None]) -> Starlette:
+    """Return the application behind the hot path.
+
+    Args:
+        router: Gives the router, or None while there is none.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        told = readiness(router())
+        return _json(told, 200 if told["ready"] else 503)
+
+    async def listing(request: Request) -> Response:
+        return _answer(request, router(), models.listing)
+
+    async def one(request: Request) -> Response:
+        name = request.path_params["name"]
+        return _answer(request, router(), lambda served: models.find(served, name) or errors.unknown_model(name))
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    for prefix in PREFIXES:
+        routes += [Route(f"{prefix}/v1/models", listing), Route(f"{prefix}/v1/models/{{name:path}}", one)]
+        # Only what is not a POST comes here.
+        routes += [Route(f"{prefix}{path}", _never, methods=["POST"]) for path in INFERENCE]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
+    app.router.redirect_slashes = False
+    return app
+
+
+def readiness(router: Router | None) -> dict[str, object]:
+    """Return whether requests can be answered: a plan is loaded and an endpoint of it is in service."""
+    if router is None:
+        return {"ready": False, "reason": "no policy is loaded"}
+    book, state = router.book, router.health.at(router.clock.now_s())
+    configured = [index for index in range(len(book.endpoints)) if router.is_configured(index)]
+    in_service = sum(state.in_service(index) for index in configured)
+    told: dict[str, object] = {
+        "ready": in_service > 0,
+        "policy": book.default,
+        "digest": book.plan.digest,
+        "endpoints": {"total": len(book.endpoints), "configured": len(configured), "in_service": in_service},
+    }
+    if not in_service:
+        told["reason"] = "no endpoint is in service" if configured else "no provider has its key set"
+    return told
+
+
+def dialect_of(path: str) -> Dialect:
+    """Return whose clients call this path."""
+    return "openrouter" if path.startswith("/api/") else "openai"
+
+
+def _answer(
+    request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]
+) -> Response:
+    if router is None:
+        return _problem(request, errors.problem(503, "no policy is loaded"))
+    denied = asking.refusal(request.scope, asking.headers_of(request.scope), router.settings)
+    made = denied or make(router)
+    return _problem(request, made) if isinstance(made, Problem) else _json(made)
+
+
+async def _never(_request: Request) -> Response:
+    raise AssertionError("inference is answered before this application is asked")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer an unknown address or a wrong method as the SDKs expect it."""
+    assert isinstance(error, HTTPException)
+    path = str(request.scope["path"])
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        response = _problem(request, errors.method_not_allowed(request.method, path))
+        response.headers["allow"] = allow
+        return response
+    return _problem(request, unknown_path(path))
+
+
+def unknown_path(path: str) -> Problem:
+    """Return the 404 of an address, with the address that was probably meant."""
+    known = [prefix + each for prefix in PREFIXES for each in (*INFERENCE, *OTHERS)]
+    near = get_close_matches(path[:100], known, n=1, cutoff=0.7) or [
+        each for each in known if path.rstrip("/") and each.endswith(path.rstrip("/"))
+    ]
+    found = errors.unknown_path(path)
+    hint = f"did you mean `{near[0]}`?" if near else f"this router answers {', '.join(known[:4])}"
+    return replace(found, message=f"{found.message}; {hint}")
+
+
+def _json(value: dict[str, object], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _problem(request: Request, problem: Problem) -> Response:
+    dialect = dialect_of(str(request.scope["path"]))
+    response = Response(problem.to_bytes(dialect), problem.status_in(dialect))
+    for name, value in problem.headers():
+        response.headers[name.decode("ascii")] = value.decode("ascii")
+    return response

@@ -1,0 +1,100 @@
+"""Everything that serving a plan takes, in one value; nothing of it is global."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from router_dsl.plan import Plan
+from runtime.decision.book import Book
+from runtime.dispatch.clock import Clock, LoopClock
+from runtime.dispatch.dispatcher import Dispatcher
+from runtime.dispatch.transport import Transport
+from runtime.health.health import Health
+from runtime.serve.settings import Settings
+from runtime.serve.transports import Transports
+from runtime.serve.waits import TimedTransport
+
+
+class Log(Protocol):
+    """Where events go: never waits and never fails."""
+
+    def __call__(self, event: Mapping[str, object]) -> None:
+        """Take one event: plain JSON values by name, the name of the event under `event`."""
+        ...
+
+    def close(self) -> None:
+        """Let the last ones out, for a short while at most."""
+        ...
+
+
+@dataclass(slots=True)
+class Router:
+    """A loaded plan at work.
+
+    Attributes:
+        book: What decides.
+        health: What is known of the endpoints.
+        dispatcher: What carries decisions out.
+        log: Gets one event for each request.
+        clock: The dispatcher's time, which health is told in.
+        draw: Gives a number in [0, 1) for each request.
+    """
+
+    book: Book
+    health: Health
+    dispatcher: Dispatcher
+    settings: Settings
+    log: Log
+    clock: Clock
+    draw: Callable[[], float]
+
+    @classmethod
+    def open(
+        cls,
+        plan: Plan,
+        settings: Settings,
+        environ: Mapping[str, str],
+        log: Log,
+        *,
+        draw: Callable[[], float] = random.random,
+        transports: Mapping[str, Transport] | None = None,
+    ) -> Router:
+        """Return a router for a plan, its HTTP client loaded if any endpoint that has its key needs one.
+
+        Args:
+            plan: The decoded artefact.
+            environ: Where providers' keys are looked up.
+            log: Gets one event for each request.
+            draw: Source of chance.
+            transports: Carriers by protocol, instead of the usual ones.
+
+        Raises:
+            runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
+        """
+        program = plan.program
+        clock = LoopClock()
+        health = Health(program, seed=int.from_bytes(os.urandom(4), "big"))
+        carriers: dict[str, Transport] = Transports()
+        if transports is not None:
+            carriers = {protocol: TimedTransport(carrier) for protocol, carrier in transports.items()}
+        dispatcher = Dispatcher(program, health, carriers, environ, draw, clock=clock)
+        configured = {index for index in range(len(program.endpoints)) if dispatcher.configured(index)}
+        if transports is None:
+            # Opened now and not inside the first request, which would wait for the import.
+            for index in configured:
+                carriers[program.providers[program.endpoints[index].provider].protocol]
+        book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
+        return cls(book, health, dispatcher, settings, log, clock, draw)
+
+    def is_configured(self, endpoint: int) -> bool:
+        """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
+        return endpoint not in self.book.unconfigured
+
+    async def aclose(self) -> None:
+        """Close every connection and let the log out."""
+        await self.dispatcher.aclose()
+        self.log.close()

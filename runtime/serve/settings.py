@@ -1,0 +1,90 @@
+"""What the operator sets: the environment, read once, checked, frozen."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runtime.serve.keys import KeyFormatError, Keys
+
+# 16 MiB: a dozen images as base64 in one request. Serverless fronts stop at 6 MB (Lambda) to 32 MiB (Cloud Run).
+DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024
+
+_SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+class SettingError(ValueError):
+    """An environment variable that says nothing usable; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one router instance serves.
+
+    Attributes:
+        policy: File to serve, from `POINTSMAN_POLICY`, or None.
+        keys: Clients' keys, from `POINTSMAN_API_KEYS`.
+        anonymous: Without keys, answer anyone and not only this machine: `POINTSMAN_ANONYMOUS`.
+        body_limit_bytes: Largest request body read, from `POINTSMAN_BODY_LIMIT`.
+        region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
+        client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
+    """
+
+    policy: str | None = None
+    keys: Keys = field(default_factory=Keys)
+    anonymous: bool = False
+    body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
+    region: str | None = None
+    client_ip_header: str | None = None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Return the settings in an environment.
+
+        Raises:
+            SettingError: A variable is set to something unusable.
+        """
+        try:
+            keys = Keys.parse(environ.get("POINTSMAN_API_KEYS", ""))
+        except KeyFormatError as error:
+            raise SettingError(f"POINTSMAN_API_KEYS: {error}") from error
+        return cls(
+            policy=environ.get("POINTSMAN_POLICY") or None,
+            keys=keys,
+            anonymous=_flag("POINTSMAN_ANONYMOUS", environ),
+            body_limit_bytes=_size("POINTSMAN_BODY_LIMIT", environ, DEFAULT_BODY_LIMIT_BYTES),
+            region=environ.get("POINTSMAN_REGION") or environ.get("AWS_REGION") or None,
+            client_ip_header=environ.get("POINTSMAN_CLIENT_IP_HEADER", "").strip().lower() or None,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _flag(name: str, environ: Mapping[str, str]) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text in ("", "0", "no", "false", "off"):
+        return False
+    if text in ("1", "yes", "true", "on"):
+        return True
+    raise SettingError(f"{name}: `{environ[name]}` is neither 1 nor 0")
+
+
+def _size(name: str, environ: Mapping[str, str], default: int) -> int:
+    text = environ.get(name, "").strip().lower().removesuffix("b")
+    if not text:
+        return default
+    digits = text.rstrip("kmgi")
+    try:
+        size = int(float(digits) * (_SUFFIXES[text[len(digits) :]] if text != digits else 1))
+    except (KeyError, ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise SettingError(f"{name}: `{environ[name]}` is not a size such as 16Mi or 500k")
+    return size

@@ -1,0 +1,69 @@
+"""One request as one event: which rule sent it where, how it ended, how long it took, what it cost."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from router_dsl.plan import NANO
+from runtime.dispatch.record import Attempt, Record
+from runtime.serve.visit import Visit
+
+# A model's name is the client's text: enough to recognise it by.
+MAX_MODEL_CHARS = 200
+
+
+def request_ended(visit: Visit) -> dict[str, object]:
+    """Return the event of a request that is over; times in milliseconds, cost in dollars.
+
+    Nothing of prompts, answers, keys and users is in it.
+    """
+    ended_s = time.perf_counter()
+    policy, _, digest = visit.policy.rpartition("@")
+    route, record = visit.route, visit.record or Record()
+    usage = record.usage
+    options = route.options if route is not None else None
+    return {
+        "event": "request",
+        "ts": datetime.fromtimestamp(visit.began_unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "request_id": visit.request_id,
+        "policy": policy,
+        "digest": digest,
+        "rule": route.rule.label if route is not None else None,
+        "endpoint": visit.endpoint,
+        "method": visit.method,
+        "path": visit.path,
+        "api": visit.api,
+        "model": visit.model[:MAX_MODEL_CHARS] if visit.model is not None else None,
+        "stream": visit.stream,
+        "status": visit.status,
+        "end": visit.end,
+        "error": visit.code,
+        "attempts": [_attempt(attempt) for attempt in record.attempts],
+        "ttft_ms": _ms(visit.head_s - visit.began_s) if visit.head_s is not None and visit.endpoint else None,
+        "duration_ms": _ms(ended_s - visit.began_s),
+        "overhead_ms": _ms(visit.overhead_s) if visit.overhead_s is not None else None,
+        "prompt_tokens": usage.prompt if usage else None,
+        "completion_tokens": usage.completion if usage else None,
+        "cached_tokens": usage.cached if usage else None,
+        "reasoning_tokens": usage.reasoning if usage else None,
+        "finish_reason": record.finish_reason,
+        "cost_usd": record.cost_nusd / NANO if record.cost_nusd is not None else None,
+        "tag": options.tag if options is not None else None,
+        "tenant": visit.tenant,
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, object]:
+    return {
+        "endpoint": attempt.endpoint,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "started_ms": _ms(attempt.started_s),
+        "first_token_ms": None if attempt.first_token_s is None else _ms(attempt.first_token_s),
+        "ended_ms": None if attempt.ended_s is None else _ms(attempt.ended_s),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

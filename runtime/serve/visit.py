@@ -1,0 +1,100 @@
+"""One client's request as serving sees it: what is known so far, for the headers and the log line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from runtime.decision.route import Route
+from runtime.dispatch.record import Record
+from runtime.dispatch.transport import Headers
+from runtime.serve.waits import Waits
+
+DIGEST_CHARS = 12
+"""Of a plan's digest, in headers and logs: 48 bits tell all policies of one operator apart."""
+
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
+# A longer or stranger id is not repeated: it goes into headers and logs.
+MAX_REQUEST_ID_CHARS = 128
+_ID_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/+=@")
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request being served.
+
+    Attributes:
+        request_id: The client's `x-request-id`, or one of our own.
+        policy: `name@digest`, first the default's, then that of the policy asked; empty while nothing is loaded.
+        began_unix_s, began_s: When it arrived, by the wall clock and by `perf_counter`.
+        handed_s: When its body was complete; the time before is the client's.
+        head_s: When the head of the answer went out, or None.
+        status: HTTP status sent; 499 when the client left before.
+        end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
+    """
+
+    request_id: str
+    policy: str
+    method: str
+    path: str
+    api: str | None = None
+    began_unix_s: float = field(default_factory=time.time)
+    began_s: float = field(default_factory=time.perf_counter)
+    handed_s: float | None = None
+    head_s: float | None = None
+    model: str | None = None
+    stream: bool | None = None
+    tenant: str | None = None
+    route: Route | None = None
+    record: Record | None = None
+    status: int = 499
+    end: str = "client gone"
+    code: str | None = None
+    endpoint: str | None = None
+    attempts: int = 0
+    overhead_s: float | None = None
+    explained: bytes | None = None
+    waits: Waits = field(default_factory=Waits)
+
+    def head(self, status: int) -> Headers:
+        """Note that the head of the answer goes out now, and return the headers that say why."""
+        self.status = status
+        self.head_s = time.perf_counter()
+        since_s = self.began_s if self.handed_s is None else self.handed_s
+        self.overhead_s = max(0.0, self.head_s - since_s - self.waits.waited_s())
+        headers = [(b"x-request-id", self.request_id.encode("ascii"))]
+        if self.policy:
+            headers.append((b"x-pointsman-policy", header_value(self.policy)))
+        if self.route is not None:
+            headers.append((b"x-pointsman-rule", header_value(self.route.rule.label)))
+        if self.endpoint is not None:
+            headers.append((b"x-pointsman-endpoint", header_value(self.endpoint)))
+        headers.append((b"x-pointsman-attempts", str(self.attempts).encode("ascii")))
+        headers.append((b"x-pointsman-overhead-ms", f"{self.overhead_s * 1000:.3f}".encode("ascii")))
+        if self.explained is not None:
+            headers.append((b"x-pointsman-explain", self.explained))
+        return tuple(headers)
+
+
+def policy_name(policy: str, digest: str) -> str:
+    """Return `name@digest`, which names what was decided by exactly."""
+    return f"{policy}@{digest[:DIGEST_CHARS]}"
+
+
+def header_value(text: str) -> bytes:
+    """Return text as a header can carry it: printable ASCII as it is, everything else percent-encoded."""
+    if text.isascii() and text.isprintable():
+        return text.encode("ascii")
+    return quote(text, safe=_PRINTABLE, errors="replace").encode("ascii")
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Return the client's `x-request-id` if it is fit to be repeated, else a new one."""
+    said = headers.get("x-request-id", "")
+    if 0 < len(said) <= MAX_REQUEST_ID_CHARS and _ID_CHARS.issuperset(said):
+        return said
+    return f"req_{os.urandom(12).hex()}"
