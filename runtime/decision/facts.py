@@ -245,7 +245,8 @@ def _language(facts: Facts) -> Value:
 # --- who asks -------------------------------------------------------------------------------------
 
 SESSION_HEADERS = (
-    "x-session-id", "x-claude-code-session-id", "x-session-affinity", "session_id", "session-id", "x-grok-conv-id",
+    "header.x-session-id", "header.x-claude-code-session-id", "header.x-session-affinity", "header.session_id",
+    "header.session-id", "header.x-grok-conv-id",
 )  # fmt: skip
 """Headers that name a session, first wins: OpenRouter's, Claude Code's, Fireworks', Codex's two, Grok's."""
 
@@ -263,15 +264,9 @@ def _user(facts: Facts) -> Value:
 
 def _session(facts: Facts) -> Value:
     body = facts.call.body
-    if body.session_id:
-        return body.session_id
-    headers = facts.call.headers
-    for header in SESSION_HEADERS:
-        if value := headers.get(header):
-            return value
     # Anthropic's clients have no other field; theirs ends in the session.
-    names = ("metadata.session_id", "metadata.user_id") if isinstance(body, Messages) else ("metadata.session_id",)
-    return _first(facts, *names) or body.prompt_cache_key or None
+    metadata = ("metadata.session_id", "metadata.user_id") if isinstance(body, Messages) else ("metadata.session_id",)
+    return body.session_id or _first(facts, *SESSION_HEADERS, *metadata) or body.prompt_cache_key or None
 
 
 def _tenant(facts: Facts) -> Value:
