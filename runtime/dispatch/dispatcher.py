@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from router_dsl.plan import Endpoint, Options, Program
+from runtime.decision.facts import Call
+from runtime.decision.route import Route
 from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
@@ -19,10 +20,6 @@ from runtime.flow.flow import Flow, Hedging
 from runtime.health.health import Health
 from runtime.wire.errors import Dialect, problem
 from runtime.wire.sse import terminal_error
-
-if TYPE_CHECKING:
-    from runtime.decision.facts import Call
-    from runtime.decision.route import Route
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

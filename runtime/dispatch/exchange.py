@@ -193,20 +193,21 @@ class Exchange:
             return
         relay = Relay(self._asked.choices, wants_usage=self._asked.wants_usage)
         headers = (*incoming.STREAM_HEADERS, *incoming.passed_on(response.headers))
-        was_lost = False
+        was_lost = is_something = False
         while not relay.is_over:
             try:
                 chunk = await response.read()
             except TransportError:
                 was_lost = True
                 break
+            is_something = is_something or bool(chunk)
             passed = relay.feed(chunk) if chunk else relay.end()
             self._note(relay)
             if not await self._pass(relay, passed, headers):
                 return
             if not chunk:
                 break
-        await self._end(relay, was_lost=was_lost)
+        await self._end(relay, was_lost=was_lost, is_something=is_something)
         if relay.watch.done_seen:
             await _drain(response)
 
@@ -238,7 +239,7 @@ class Exchange:
         self._course.report(Waiting(self._number))
         return True
 
-    async def _end(self, relay: Relay, *, was_lost: bool) -> None:
+    async def _end(self, relay: Relay, *, was_lost: bool, is_something: bool) -> None:
         """Tell the flow how the stream ended, and the client when it ended well."""
         watch = relay.watch
         if watch.error is not None:
@@ -256,7 +257,7 @@ class Exchange:
             self._fail("cut")
         else:
             is_stream = watch.done_seen or watch.head is not None or watch.finish_reason is not None
-            self._fail("empty" if is_stream or not self._held else "malformed")
+            self._fail("malformed" if is_something and not is_stream else "empty")
 
     async def _unasked_json(self, response: Response) -> None:
         """A whole JSON answer to a client that wants a stream: an error in disguise, or of no use."""

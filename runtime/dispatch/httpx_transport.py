@@ -18,6 +18,8 @@ KEEPALIVE_CONNECTIONS = 100
 # 30 s: shorter than the 60 s after which common load balancers close an idle connection under our feet.
 KEEPALIVE_S = 30.0
 
+LAST_PORT = 65535
+
 
 class _Trace:
     """What httpcore tells while it carries one request."""
@@ -113,12 +115,15 @@ class HttpxTransport:
                 request.method, request.url, headers=list(request.headers), content=request.body, extensions=extensions
             )
             scheme = outgoing.url.scheme
+            if (outgoing.url.port or 0) > LAST_PORT:
+                raise httpx.InvalidURL("there is no such port")
             owned = self._fresh(scheme) if fresh_connection else None
             response = await (owned or self._pool(scheme)).handle_async_request(outgoing)
         except BaseException as error:
             if owned is not None:
                 await owned.aclose()
-            if isinstance(error, httpx.TransportError | httpx.InvalidURL | OSError):
+            # UnicodeError: a host name that cannot be written in the domain name system.
+            if isinstance(error, httpx.TransportError | httpx.InvalidURL | OSError | UnicodeError):
                 raise _mapped(error, sent=trace.sent) from error
             raise
         return HttpxResponse(response, owned)
@@ -163,7 +168,7 @@ def _mapped(error: Exception, *, sent: bool) -> TransportError:
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
             return TransportError("connect", detail, sent=False)
-        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
             return TransportError("connect", detail, sent=False)
         case httpx.RemoteProtocolError() if not any(words in detail for words in CLOSED_EARLY):
             return TransportError("protocol", detail, sent=sent)

@@ -45,8 +45,12 @@ class Relay:
 
     def end(self) -> bytes:
         """Take the end of the body and return what is left for the client: a last event may lack its empty line."""
-        rest = self._splitter.rest()
-        return self._pass(rest + b"\n\n") if rest.strip() else b""
+        rest = self._splitter.rest().strip(b"\r\n")
+        if not rest:
+            return b""
+        passed = self._pass(rest + b"\n\n")
+        self.watch.malformed = False  # half an event is the mark of a cut, not nonsense
+        return passed
 
     def _pass(self, block: bytes) -> bytes:
         passed = []

@@ -23,6 +23,8 @@ from tests.providers import scripted
 from tests.providers.client import FakeClient
 
 KEYS = {"KEY": "provider-key"}
+UNARY: dict[str, object] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+STREAM: dict[str, object] = {**UNARY, "stream": True}
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Moment:
 
     at_s: float = 1000.0
     alarms: list[_Alarm] = field(default_factory=list)
+    rung: asyncio.Event = field(default_factory=asyncio.Event)
 
     def now_s(self) -> float:
         return self.at_s
@@ -48,7 +51,14 @@ class Moment:
     def ring(self, at_s: float, then: Callable[[], None]) -> _Alarm:
         alarm = _Alarm(at_s, then)
         self.alarms.append(alarm)
+        self.rung.set()
         return alarm
+
+    async def until_next_at(self, at_s: float) -> None:
+        """Wait until the next alarm is set for that instant."""
+        while self.next_s is None or abs(self.next_s - at_s) > 1e-6:
+            self.rung.clear()
+            await self.rung.wait()
 
     @property
     def next_s(self) -> float | None:

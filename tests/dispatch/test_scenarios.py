@@ -4,19 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
 
+from router_dsl.plan import Hedge
 from runtime.dispatch.record import Record
-from tests.dispatch.bench import Bench, Moment, run
+from tests.dispatch.bench import STREAM, UNARY, Bench, run
 from tests.providers import scripted as say
-from tests.providers.client import FakeClient
-from tests.providers.scripted import Provider
+from tests.providers.scripted import Script
 
-STREAM = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-UNARY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+def streamed(body: bytes) -> list[dict[str, object]]:
+    """Return the JSON events of a client's stream; every byte of it must be part of one."""
+    assert body.endswith(b"\n\n")
+    events = body[:-2].split(b"\n\n")
+    found = []
+    for event in events:
+        assert event.startswith(b"data: "), event
+        if event != b"data: [DONE]":
+            found.append(json.loads(event[6:]))
+    return found
+
+
+def text_of(body: bytes) -> str:
+    return "".join(choice["delta"].get("content") or "" for e in streamed(body) for choice in e["choices"])
+
+
+def ends_well(bench: Bench, text: str) -> None:
+    body = bench.client.body
+    assert bench.client.is_closed
+    assert text_of(body) == text
+    assert body.count(b"[DONE]") == 1
+    assert body.endswith(say.DONE)
+    assert b'"error"' not in body
+
+
+def ends_in_error(bench: Bench, text: str) -> None:
+    body = bench.client.body
+    assert bench.client.is_closed
+    assert b"[DONE]" not in body
+    assert text_of(body) == text
+    *before, last = streamed(body)
+    assert last["error"]
+    assert last["id"] == "chatcmpl-1"
+    assert last["choices"] == [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]
+    assert not any("error" in e for e in before)
+
+
+def outcomes(record: Record) -> list[str]:
+    return [attempt.outcome for attempt in record.attempts]
+
+
+# --- all well -------------------------------------------------------------------------------------
 
 
 def test_a_whole_answer_passes_byte_for_byte() -> None:
@@ -24,9 +64,563 @@ def test_a_whole_answer_passes_byte_for_byte() -> None:
         record = await bench.ask(UNARY)
         assert bench.client.body == say.answer()
         assert bench.client.is_closed
+        assert bench.client.headers[b"content-length"] == str(len(say.answer())).encode()
         assert (record.end, record.status, record.endpoint) == ("complete", 200, "m@p0")
         assert record.usage is not None
         assert (record.usage.prompt, record.usage.completion) == (9, 3)
         assert record.finish_reason == "stop"
+        assert record.cost_nusd == 9 * 1000 + 3 * 2000
+
+    run(scenario)
+
+
+def test_chunks_reach_the_client_as_they_come() -> None:
+    async def scenario(bench: Bench) -> None:
+        chunks = say.events("a", "b", "c", usage=None)
+        gates = [asyncio.Event() for _ in chunks]
+        bench.providers[0].then(say.gated(gates, chunks))
+        asking = asyncio.create_task(bench.ask(STREAM))
+        gates[0].set()  # the role alone commits nothing
+        await bench.providers[0].until_requests(1)
+        for count, gate in enumerate(gates[1:-1], 1):
+            gate.set()
+            await bench.client.until_chunks(count)
+            assert len(bench.client.chunks) == count
+        gates[-1].set()
+        record = await asking
+        assert record.end == "complete"
+        assert bench.client.chunks[0] == chunks[0] + chunks[1]
+        assert bench.client.chunks[1:] == chunks[2:]
+        ends_well(bench, "abc")
+
+    run(scenario)
+
+
+def test_usage_is_asked_for_and_kept_from_clients_that_did_not() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.stream("hi"))
+        record = await bench.ask(STREAM)
+        assert bench.providers[0].received[0].json["stream_options"] == {"include_usage": True}
+        assert b"prompt_tokens" not in bench.client.body
+        assert record.usage is not None
+        assert record.cost_nusd == 9 * 1000 + 3 * 2000
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+def test_usage_reaches_clients_that_asked() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.stream("hi"))
+        await bench.ask({**STREAM, "stream_options": {"include_usage": True}})
+        assert streamed(bench.client.body)[-1]["usage"] == say.USAGE
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("end", ["end", "fin", "rst"])
+def test_a_stream_whose_choices_are_finished_is_complete_without_done(end: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse(say.events("hi", done=False, usage=None), end=end))
+        record = await bench.ask(STREAM)
+        assert (record.end, outcomes(record)) == ("complete", ["ok"])
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+def test_a_finished_stream_that_never_closes_is_closed_for_the_client() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse(say.events("hi", done=False, usage=None), end="stall"))
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.client.until_chunks(2)
+        bench.clock.pass_by(3.0)
+        assert (await asking).end == "complete"
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+def test_nothing_after_done_reaches_the_client() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse([b"".join([*say.events("hi"), say.event("more"), say.DONE])]))
+        assert (await bench.ask(STREAM)).end == "complete"
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+def test_a_provider_that_goes_on_after_done_is_left() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse(say.events("hi"), end="stall"))
+        assert (await bench.ask(STREAM)).end == "complete"
+        ends_well(bench, "hi")
+        await bench.providers[0].until_all_closed()
+
+    run(scenario)
+
+
+def test_several_choices_are_all_waited_for() -> None:
+    async def scenario(bench: Bench) -> None:
+        one = [say.event("a", index=0), say.event("b", index=1), say.event(finish="stop", index=0)]
+        bench.providers[0].then(say.sse(one))
+        record = await bench.ask({**STREAM, "n": 2})
+        assert (record.end, outcomes(record)) == ("cut", ["cut"])
+
+    run(scenario)
+
+
+# --- before the commit ----------------------------------------------------------------------------
+
+GZIP = ("content-encoding", "gzip")
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+UNUSABLE: dict[str, tuple[Script, str]] = {
+    "500": (say.status(500), "status 500"),
+    "503": (say.status(503), "status 503"),
+    "429": (say.status(429, retry_after="1"), "status 429"),
+    "529": (say.status(529), "status 529"),
+    "408": (say.status(408), "status 408"),
+    "409": (say.status(409), "status 409"),
+    "401": (say.status(401), "status 401"),
+    "402": (say.status(402), "status 402"),
+    "403": (say.status(403), "status 403"),
+    "404": (say.status(404), "status 404"),
+    "412": (say.status(412), "status 412"),
+    "302": (say.status(302), "status 302"),
+    "html 502": (say.html(502), "status 502"),
+    "html 200": (say.html(), "malformed"),
+    "closed": (say.close(), "lost"),
+    "reset": (say.reset(), "lost"),
+    "garbage": (say.raw(b"\x16\x03\x01 this is not http\r\n\r\n"), "lost"),
+    "half a head": (say.raw(b"HTTP/1.1 200 OK\r\ncontent-"), "lost"),
+    "bad chunking": (say.raw(HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}"), "lost"),
+    "cut body": (say.raw(HEAD + b"content-length: 1000\r\n\r\n{"), "lost"),
+    "no body": (say.whole(200, b"", say.JSON), "empty"),
+    "204": (say.raw(b"HTTP/1.1 204 No Content\r\n\r\n"), "empty"),
+    "gzip": (say.whole(200, b"\x1f\x8b...", say.JSON, GZIP), "malformed"),
+    "error as 200": (say.whole(200, b'{"error": {"message": "overloaded", "code": 503}}', say.JSON), "error"),
+}
+
+UNUSABLE_WHOLE: dict[str, tuple[Script, str]] = {
+    "no text": (say.unary(""), "empty"),
+    "null text": (say.unary(None), "empty"),
+    "no choices": (say.whole(200, b'{"choices": []}', say.JSON), "empty"),
+    "half a json": (say.whole(200, say.answer()[:-5], say.JSON), "malformed"),
+    "a stream": (say.stream("hi"), "malformed"),
+    "a number": (say.whole(200, b"7", say.JSON), "malformed"),
+}
+
+UNUSABLE_STREAM: dict[str, tuple[Script, str]] = {
+    "a whole answer": (say.unary("hi"), "malformed"),
+    "nothing": (say.sse([]), "empty"),
+    "only done": (say.sse([say.DONE]), "empty"),
+    "role and done": (say.stream(), "empty"),
+    "role and end": (say.sse([say.event(role="assistant")]), "empty"),
+    "role and fin": (say.sse([say.event(role="assistant")], end="fin"), "lost"),
+    "role and rst": (say.sse([say.event(role="assistant")], end="rst"), "lost"),
+    "error first": (say.sse([b'data: {"error": {"message": "x"}}\n\n']), "error"),
+    "role, then error": (say.sse([say.event(role="assistant"), b'data: {"error": "x"}\n\n']), "error"),
+    "content and error at once": (say.sse([say.event("hi") + b'data: {"error": "x"}\n\n']), "error"),
+    "nonsense": (say.sse([b"data: <html>\n\n"]), "malformed"),
+    "not events": (say.whole(200, b"upstream timed out", ("content-type", "text/plain")), "malformed"),
+}
+
+
+def fails_over(script: Script, outcome: str, body: dict[str, object], check: Callable[[Bench], None]) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(script)
+        bench.providers[1].then(say.either("from the other"))
+        record = await bench.ask(body)
+        assert outcomes(record) == [outcome, "ok"]
+        assert (record.end, record.endpoint) == ("complete", "m@p1")
+        assert (bench.client.endpoint, bench.client.attempts) == ("m@p1", 2)
+        check(bench)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("script", "outcome"), (UNUSABLE | UNUSABLE_WHOLE).values(), ids=(UNUSABLE | UNUSABLE_WHOLE))
+def test_an_unusable_whole_answer_is_never_seen(script: Script, outcome: str) -> None:
+    def check(bench: Bench) -> None:
+        assert bench.client.body == say.answer("from the other")
+
+    fails_over(script, outcome, UNARY, check)
+
+
+@pytest.mark.parametrize(("script", "outcome"), (UNUSABLE | UNUSABLE_STREAM).values(), ids=(UNUSABLE | UNUSABLE_STREAM))
+def test_an_unusable_stream_is_never_seen(script: Script, outcome: str) -> None:
+    fails_over(script, outcome, STREAM, lambda bench: ends_well(bench, "from the other"))
+
+
+def test_a_dead_provider_is_never_seen() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.providers[0].stop()
+        record = await bench.ask(UNARY)
+        assert outcomes(record) == ["connect", "ok"]
+        assert bench.client.body == say.answer()
+
+    run(scenario)
+
+
+def test_early_hints_and_trailers_do_no_harm() -> None:
+    body = b"%x\r\n%s\r\n0\r\nx-trailer: t\r\n\r\n" % (len(say.answer()), say.answer())
+    told = (
+        b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + HEAD + b"x-mine: 1\r\nx-hop: 2\r\nconnection: x-hop\r\n"
+        b"set-cookie: a=b\r\nserver: s\r\nx-request-id: theirs\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.raw(told + body))
+        assert (await bench.ask(UNARY)).end == "complete"
+        assert bench.client.body == say.answer()
+        assert set(bench.client.headers) == {b"content-type", b"content-length", b"x-mine"}
+
+    run(scenario)
+
+
+# --- after the commit -----------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[Script, str]] = {
+    "cut in order": (say.sse(say.events("Hel", "lo", finish=None, usage=None, done=False)), "cut"),
+    "fin": (say.sse(say.events("Hel", "lo", finish=None, usage=None, done=False), end="fin"), "lost"),
+    "error": (say.sse([say.event("Hello"), b'data: {"error": {"message": "x", "code": 500}}\n\n', say.DONE]), "error"),
+    "error event": (say.sse([say.event("Hello"), b'event: error\ndata: {"message": "x"}\n\n']), "error"),
+    "finish error": (say.sse([say.event("Hello"), say.event(finish="error"), say.DONE]), "error"),
+    "nonsense": (say.sse([say.event("Hello"), b"data: {nonsense\n\n", say.DONE]), "malformed"),
+    "half an event": (say.sse([say.event("Hello"), b'data: {"choi'], end="fin"), "lost"),
+    "bad chunking": (
+        say.raw(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            + b"%x\r\n%s\r\nzz\r\n" % (len(say.event("Hello")), say.event("Hello"))
+        ),
+        "lost",
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "outcome"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_stream_ends_in_one_error(script: Script, outcome: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(script)
+        record = await bench.ask(STREAM)
+        assert (record.end, record.status, outcomes(record)) == ("cut", 200, [outcome])
+        assert record.cost_nusd is None
+        assert not bench.providers[1].received, "nothing is retried once the client has bytes"
+        ends_in_error(bench, "Hello")
+
+    run(scenario)
+
+
+def test_a_reset_stream_ends_in_one_error() -> None:
+    # What a reset leaves of the bytes before it is the kernel's choice; so let the client have them first.
+    async def scenario(bench: Bench) -> None:
+        gate = asyncio.Event()
+
+        async def script(talk: say.Talk) -> None:
+            await talk.head(200, say.SSE)
+            await talk.chunk(say.event("Hello"))
+            await gate.wait()
+            talk.rst()
+
+        bench.providers[0].then(script)
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.client.until_chunks(1)
+        gate.set()
+        record = await asking
+        assert (record.end, outcomes(record)) == ("cut", ["lost"])
+        ends_in_error(bench, "Hello")
+
+    run(scenario)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offset", range(20, 1400, 23))
+def test_wherever_a_stream_is_cut_the_client_knows(offset: int) -> None:
+    whole = b"".join(say.events("Hel", "lo"))
+    told = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + whole
+
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.raw(told[:offset]))
+        bench.providers[1].then(say.stream("Good", "bye"))
+        record = await bench.ask(STREAM)
+        if record.end == "cut":
+            ends_in_error(bench, text_of(bench.client.body))
+            assert "Hello".startswith(text_of(bench.client.body))
+        else:
+            ends_well(bench, "Hello" if record.endpoint == "m@p0" else "Goodbye")
+
+    run(scenario)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [UNARY, STREAM], ids=["unary", "stream"])
+def test_silence_past_the_first_token_deadline_moves_on(body: dict[str, object]) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.hang())
+        bench.providers[1].then(say.either())
+        asking = asyncio.create_task(bench.ask(body, first_token_s=3.0))
+        await bench.providers[0].until_requests(1)
+        bench.clock.pass_by(2.9)
+        assert not bench.providers[1].received
+        bench.clock.pass_by(0.2)
+        record = await asking
+        assert outcomes(record) == ["timeout first token", "ok"]
+        assert record.attempts[0].ended_s == pytest.approx(3.0)
+        await bench.providers[0].until_all_closed()
+
+    run(scenario)
+
+
+def test_a_head_is_no_first_token_of_a_stream() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse([say.event("", role="assistant"), b": ping\n\n"], end="stall"))
+        bench.providers[1].then(say.stream("hi"))
+        asking = asyncio.create_task(bench.ask(STREAM, first_token_s=3.0))
+        await bench.providers[0].until_requests(1)
+        bench.clock.pass_by(3.0)
+        assert outcomes(await asking) == ["timeout first token", "ok"]
+        ends_well(bench, "hi")
+
+    run(scenario)
+
+
+def test_within_moves_on_before_the_commit_and_cuts_after_it() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.hang())
+        bench.providers[1].then(say.sse([say.event("Hello")], end="stall"))
+        asking = asyncio.create_task(bench.ask(STREAM, within_s=5.0))
+        await bench.providers[0].until_requests(1)
+        bench.clock.pass_by(5.0)
+        await bench.client.until_chunks(1)
+        bench.clock.pass_by(5.0)
+        record = await asking
+        assert (record.end, outcomes(record)) == ("cut", ["timeout within", "timeout within"])
+        ends_in_error(bench, "Hello")
+
+    run(scenario)
+
+
+def test_a_stalled_stream_ends_in_one_error() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse([say.event("Hello")], end="stall"))
+        asking = asyncio.create_task(bench.ask(STREAM, stall_s=2.0))
+        await bench.client.until_chunks(1)
+        bench.clock.pass_by(2.0)
+        record = await asking
+        assert (record.end, outcomes(record)) == ("cut", ["stall"])
+        ends_in_error(bench, "Hello")
+        await bench.providers[0].until_all_closed()
+
+    run(scenario)
+
+
+def test_a_slow_client_is_not_a_stalled_provider() -> None:
+    async def scenario(bench: Bench) -> None:
+        gate = asyncio.Event()
+        chunks = say.events("Hel", "lo")
+        open_now = asyncio.Event()
+        open_now.set()
+        bench.providers[0].then(say.gated([open_now, open_now, *[gate] * (len(chunks) - 2)], chunks))
+        bench.client.taking.clear()
+        asking = asyncio.create_task(bench.ask(STREAM, stall_s=2.0))
+        await bench.client.until_chunks(1)
+        bench.clock.pass_by(60.0)
+        bench.client.taking.set()
+        gate.set()
+        assert (await asking).end == "complete"
+        ends_well(bench, "Hello")
+
+    run(scenario)
+
+
+def test_the_same_endpoint_is_asked_again_after_a_pause() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.status(503), say.unary())
+        asking = asyncio.create_task(bench.ask(UNARY, attempts=(0, 0)))
+        await bench.providers[0].until_requests(1)
+        await bench.clock.until_next_at(1000.1)  # jitter 0.5 of 0.2 s
+        assert len(bench.providers[0].received) == 1
+        bench.clock.pass_by(0.1)
+        assert outcomes(await asking) == ["status 503", "ok"]
+
+    run(scenario)
+
+
+def test_a_hedge_wins_over_a_silent_first_and_the_loser_is_dropped() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.hang())
+        bench.providers[1].then(say.stream("hi"))
+        asking = asyncio.create_task(bench.ask(STREAM, attempts=(0,), hedge=Hedge(1.0, None, 1.0)))
+        await bench.providers[0].until_requests(1)
+        bench.clock.pass_by(1.0)
+        record = await asking
+        assert outcomes(record) == ["cancelled", "ok"]
+        ends_well(bench, "hi")
+        await bench.providers[0].until_all_closed()
+
+    run(scenario)
+
+
+# --- the client leaves ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [say.hang(), say.hang_after_head(), say.sse([say.event("a")], end="stall")])
+def test_a_client_that_leaves_stops_everything(script: Script) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(script)
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.providers[0].until_requests(1)
+        bench.client.leave()
+        record = await asking
+        assert (record.end, outcomes(record)) == ("client gone", ["cancelled"])
+        await bench.providers[0].until_all_closed()
+        assert not bench.providers[1].received
+        assert not bench.client.is_closed
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_while_it_is_slow_stops_everything() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.stream("a", "b"))
+        bench.client.taking.clear()
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.client.until_chunks(1)
+        bench.client.leave()
+        assert (await asking).end == "client gone"
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_while_it_is_told_of_an_error_stops_everything() -> None:
+    async def scenario(bench: Bench) -> None:
+        gate = asyncio.Event()
+        bench.providers[0].then(say.gated([gate, gate], [say.event("a"), b'data: {"error": "x"}\n\n']))
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.providers[0].until_requests(1)
+        gate.set()
+        await bench.client.until_chunks(1)
+        bench.client.taking.clear()
+        await bench.client.until_chunks(2)
+        bench.client.leave()
+        assert (await asking).end == "cut"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("body", [UNARY, STREAM], ids=["unary", "stream"])
+def test_a_client_that_cannot_be_written_to_has_left(body: dict[str, object]) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.either())
+        bench.client.breaks = True
+        assert (await bench.ask(body)).end == "client gone"
+        assert not bench.providers[1].received
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("script", [say.hang(), say.sse([say.event("a")], end="stall")])
+def test_a_cancelled_request_leaves_nothing_behind(script: Script) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(script)
+        asking = asyncio.create_task(bench.ask(STREAM))
+        await bench.providers[0].until_requests(1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await bench.providers[0].until_all_closed()
+
+    run(scenario)
+
+
+# --- nobody can answer ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_a_request_that_is_itself_at_fault_is_refused_at_once(status: int) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.status(status, "messages[0] is wrong"))
+        record = await bench.ask(STREAM)
+        assert (record.end, record.status) == ("refused", status)
+        assert bench.client.status == status
+        assert bench.client.headers[b"content-type"] == b"application/json"
+        assert json.loads(bench.client.body)["error"]["message"] == "messages[0] is wrong"
+        assert bench.client.is_closed
+        assert not bench.providers[1].received
+        assert bench.health.at(0).measured(0, "errors") is None, "no fault of the endpoint"
+
+    run(scenario)
+
+
+EXHAUSTED: list[tuple[Script, Script, int]] = [
+    (say.status(429, retry_after="7"), say.status(429, retry_after="3"), 429),
+    (say.status(429), say.status(503), 503),
+    (say.status(503), say.status(429), 503),
+    (say.status(500), say.status(500), 502),
+    (say.status(503), say.close(), 502),
+    (say.status(401), say.status(401), 502),
+    (say.status(404), say.status(404), 502),
+    (say.html(), say.status(504), 504),
+    (say.status(500), say.status(529), 503),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "status"), EXHAUSTED)
+def test_when_all_fail_nothing_is_sent_and_the_status_says_why(first: Script, second: Script, status: int) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(first)
+        bench.providers[1].then(second)
+        record = await bench.ask(UNARY)
+        assert (record.end, record.status) == ("exhausted", status)
+        assert bench.client.status is None
+        assert len(record.attempts) == 2
+        if status == 429:
+            assert record.retry_after_s == 3.0
+
+    run(scenario)
+
+
+def test_when_all_hang_the_client_hears_of_it_in_time() -> None:
+    async def scenario(bench: Bench) -> None:
+        for provider in bench.providers:
+            provider.then(say.hang())
+        asking = asyncio.create_task(bench.ask(UNARY, first_token_s=1.0))
+        for provider in bench.providers:
+            await provider.until_requests(1)
+            bench.clock.pass_by(1.0)
+        record = await asking
+        assert (record.end, record.status) == ("exhausted", 504)
+        assert bench.clock.at_s == 1002.0
+
+    run(scenario)
+
+
+def test_a_failure_that_is_not_retried_goes_to_the_next_target() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.status(500))
+        record = await bench.ask(UNARY, attempts=(0, 0, 1), targets=(0, 1), retry_on=("429",))
+        assert [attempt.endpoint for attempt in record.attempts] == ["m@p0", "m@p1"]
+
+    run(scenario)
+
+
+def test_a_failure_that_is_not_retried_ends_a_lone_target() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.status(500))
+        record = await bench.ask(UNARY, retry_on=("429",))
+        assert (record.end, record.status, len(record.attempts)) == ("exhausted", 502, 1)
+
+    run(scenario)
+
+
+def test_a_refused_key_is_not_offered_to_the_same_endpoint_again() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.status(401))
+        record = await bench.ask(UNARY, attempts=(0, 0))
+        assert (record.status, len(record.attempts)) == (502, 1)
 
     run(scenario)

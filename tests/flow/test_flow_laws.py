@@ -1,4 +1,4 @@
-"""Laws of the flow under hostile schedules: events late, twice, out of order, for attempts long dead; clocks that step back."""
+"""Laws of the flow under hostile schedules: events late, twice, out of order, for dead attempts; clocks set back."""
 
 from __future__ import annotations
 

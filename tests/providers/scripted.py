@@ -164,6 +164,7 @@ class Provider:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self.connections += 1
         self.open += 1
         number = self.connections
@@ -181,7 +182,6 @@ class Provider:
         except asyncio.CancelledError:
             writer.transport.abort()  # ends here: an accepting task that is cancelled is reported as an error
         finally:
-            self._tasks.discard(task)
             self.open -= 1
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
