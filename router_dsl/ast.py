@@ -602,6 +602,11 @@ Declaration = (
 
 @dataclass(frozen=True, slots=True)
 class File(Node):
-    """One `.route` file: its declarations in the order written."""
+    """One `.route` file: its declarations in the order written.
+
+    Attributes:
+        broken: Names and rule labels whose declaration did not parse: a reference to one is no second mistake.
+    """
 
     items: tuple[Declaration, ...]
+    broken: tuple[Name, ...] = field(default=(), compare=False)

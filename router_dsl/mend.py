@@ -1,0 +1,158 @@
+"""Small mistakes with one clear meaning, read as what was meant: one finding, and no cascade behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from router_dsl import syntax_codes as codes
+from router_dsl.expected import SIGNS
+from router_dsl.lex import PUNCTUATION, Token
+from router_dsl.source import Diagnostic
+from router_dsl.suggest import suggest
+
+# A word that another language uses, and what may be meant; the first that can stand there is.
+_ALIASES = {
+    "fallback": ("else",),
+    "fallbacks": ("else",),
+    "then": ("->", "else"),
+    "default": ("otherwise", "defaults"),
+    "if": ("when",),
+    "unless": (),
+    "is": ("==",),
+    "equals": ("==",),
+    "eq": ("==",),
+    "ne": ("!=",),
+    "lt": ("<",),
+    "gt": (">",),
+    "lte": ("<=",),
+    "gte": (">=",),
+    "like": ("matches",),
+    "includes": ("contains",),
+    "startswith": ("starts with",),
+    "endswith": ("ends with",),
+    "rule": (),
+    "route": ("policy",),
+    "include": ("import",),
+    "endpoint": ("serve",),
+    "base_url": ("url",),
+    "api_key": ("key",),
+    "timeout": ("within",),
+    "retries": ("retry",),
+    "alias": ("aka",),
+    "aliases": ("aka",),
+    "expects": ("expect",),
+}
+_SWAPS: dict[str, tuple[str, ...]] = {
+    "ASSIGN": ("EQ", "COLON"),
+    "EQ": ("ASSIGN",),
+    "COLON": ("ASSIGN", "ARROW"),
+    "ARROW": (),
+    "LT": ("LE",),
+    "LPAR": ("LSQB",),
+    "RPAR": ("RSQB",),
+    "LBRACE": ("LSQB",),
+    "BAR": ("OR", "COMMA"),
+    "COMMA": ("ELSE",),
+    "DOTDOT": (),
+}
+_ACTION_WORDS = ("NAME", "STRING", "REQUESTED", "SPLIT", "POLICY", "REJECT")
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What to read in place of a word, and the finding about it.
+
+    Attributes:
+        tokens: With their terminals; may be empty, when the word is to be skipped.
+        again: The word itself follows, read in the state that the tokens lead to.
+    """
+
+    tokens: tuple[Token, ...]
+    finding: Diagnostic | None
+    again: bool = False
+
+
+def mend(
+    token: Token, behind: Token | None, row: Collection[str], keywords: Mapping[str, str], arrow_ahead: bool
+) -> Mended | None:
+    """Return how to read a word that cannot stand where it does, or None when that is anyone's guess.
+
+    Args:
+        token: The word.
+        behind: The word after it.
+        row: The terminals that can stand there.
+        keywords: Each keyword's terminal.
+        arrow_ahead: The rule has its arrow further on, or no one knows.
+    """
+    if token.kind == "ODD_NUMBER":
+        return _odd_number(token, row)
+    if token.kind == "SEMICOLON":
+        return Mended((), _finding(codes.UNEXPECTED, "unexpected `;`", token, "white space separates, nothing else"))
+    if (word := _meant_word(token, row, keywords)) is not None:
+        return word
+    if (swap := next((t for t in _SWAPS.get(token.kind, ()) if t in row), None)) is not None:
+        sign = SIGNS.get(swap) or swap.lower()
+        message = f"`{token.text}` where `{sign}` is meant"
+        return Mended((_stand_in(token, swap, sign),), _finding(codes.OTHER_WORD, message, token, f"write `{sign}`"))
+    if token.kind == "NAME" and "LABEL" in row and behind is not None and behind.text == "when":
+        message = f"expected `:` behind the label `{token.text}`"
+        tokens = (_stand_in(token, "LABEL", token.text), _stand_in(token, "COLON", ":"))
+        return Mended(tokens, _finding(codes.LEFT_OUT, message, token, f"write `{token.text}: when …`"))
+    if token.kind in ("NAME", "STRING", "NUMBER"):
+        return _left_out(token, row, keywords, arrow_ahead)
+    if token.kind == "COMMA":
+        return Mended((), _finding(codes.UNEXPECTED, "unexpected `,`", token, "white space separates these"))
+    return None
+
+
+def _left_out(token: Token, row: Collection[str], keywords: Mapping[str, str], arrow_ahead: bool) -> Mended | None:
+    shown = token.text
+    if "COMMA" in row:
+        finding = _finding(codes.LEFT_OUT, f"expected `,` before `{shown}`", token)
+        return Mended((_stand_in(token, "COMMA", ","),), finding, again=True)
+    terminal = keywords.get(token.text, token.kind)
+    if "ARROW" in row and not arrow_ahead and terminal in _ACTION_WORDS:
+        finding = _finding(codes.LEFT_OUT, f"expected `->` before `{shown}`", token, f"write `-> {shown}`")
+        return Mended((_stand_in(token, "ARROW", "->"),), finding, again=True)
+    return None
+
+
+def _odd_number(token: Token, row: Collection[str]) -> Mended | None:
+    if "STRING" in row:
+        stand_in = _stand_in(token, "STRING", json.dumps(token.text))
+        stand_in.kind = "STRING"
+        return Mended((stand_in,), None)
+    return Mended((_stand_in(token, "NUMBER", token.text),), None) if "NUMBER" in row else None
+
+
+def _meant_word(token: Token, row: Collection[str], keywords: Mapping[str, str]) -> Mended | None:
+    """Read a mistyped keyword, where no name could stand."""
+    if token.kind != "NAME" or "NAME" in row:
+        return None
+    if token.text in _ALIASES:
+        for meant in _ALIASES[token.text]:
+            words = meant.split()
+            terminals = [PUNCTUATION.get(word) or keywords[word] for word in words]
+            if terminals[0] in row:
+                tokens = tuple(_stand_in(token, t, w) for t, w in zip(terminals, words, strict=True))
+                message = f"`{token.text}` where `{meant}` is meant"
+                return Mended(tokens, _finding(codes.OTHER_WORD, message, token, f"write `{meant}`"))
+        return None
+    near = suggest(token.text, [word for word, terminal in keywords.items() if terminal in row])
+    if near is None:
+        return None
+    help_ = f"did you mean `{near}`?"
+    finding = _finding(codes.OTHER_WORD, f"unknown word `{token.text}`", token, help_)
+    return Mended((_stand_in(token, keywords[near], near),), finding)
+
+
+def _stand_in(token: Token, terminal: str, text: str) -> Token:
+    stand_in = Token(token.source, token.kind, text, token.start, token.end)
+    stand_in.type = terminal
+    return stand_in
+
+
+def _finding(code: str, message: str, token: Token, help_: str | None = None) -> Diagnostic:
+    return Diagnostic(code, message, token.span, help_)
