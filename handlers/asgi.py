@@ -18,7 +18,9 @@ def load() -> Router:
         runtime.serve.app.RefusedError: There is nothing to serve; stderr says why.
     """
     settings = settings_of(os.environ)
-    plan = plan_of(Path(settings.policy) if settings.policy else SHIPPED)
+    plan = plan_of(
+        Path(settings.policy) if settings.policy else SHIPPED, Path(settings.root) if settings.root else None
+    )
     return router_of(plan, settings, log_to(sys.stdout, json_lines=False))
 
 

@@ -39,15 +39,18 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
         raise RefusedError from error
 
 
-def plan_of(file: Path) -> Plan:
+def plan_of(file: Path, root: Path | None = None) -> Plan:
     """Return the plan of a `.route` or `.plan` file; warnings go to stderr.
+
+    Args:
+        root: Folder that imports may not leave; the file's own unless said.
 
     Raises:
         NoFileError: It cannot be read; stderr says so.
         RefusedError: It is not a usable plan, or does not compile; stderr says why.
     """
     try:
-        compiled = compile_file(file)
+        compiled = compile_file(file, root)
     except OSError as error:
         complain(f"`{file}`: {(error.strerror or str(error)).lower()}")
         raise NoFileError from error

@@ -75,7 +75,7 @@ class App:
                 await self._page(visit, {**scope, "path": path, "root_path": ""}, receive, send)
         except asking.ClientLeftError:
             pass
-        except Exception as error:  # the outermost frame
+        except Exception as error:  # noqa: BLE001 — the outermost frame
             await self._failed(router, visit, client, error)
         finally:
             if router is not None and path not in PROBES:

@@ -35,21 +35,20 @@ def client_ip(scope: Scope, headers: Mapping[str, str], settings: Settings) -> s
     return _peer(scope)
 
 
-def refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Problem | None:
-    """Return why this client may not ask, or None when it may.
+def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[str, str] | Problem:
+    """Return the attributes of the caller's key, none for an anonymous caller, or why this client may not ask.
 
     Without keys only this machine is answered, unless the operator opened the router to everyone.
     """
     if not settings.keys:
         if settings.anonymous or _is_local(_peer(scope)):
-            return None
+            return {}
         return unauthorized("this router answers only its own machine: its operator has set no api keys")
     key = bearer(headers.get("authorization")) or headers.get("x-api-key")
     if not key:
         return unauthorized("an api key is needed: send `Authorization: Bearer KEY`")
-    if not settings.keys.admits(key):
-        return unauthorized("the api key is not known here")
-    return None
+    known = settings.keys.find(key)
+    return unauthorized("the api key is not known here") if known is None else {"id": known}
 
 
 async def body_of(headers: Mapping[str, str], receive: Receive, limit_bytes: int) -> bytes | Problem:

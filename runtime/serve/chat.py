@@ -64,9 +64,9 @@ async def _read(
     router: Router, visit: Visit, scope: Scope, headers: Mapping[str, str], receive: Receive
 ) -> Call | Problem:
     settings = router.settings
-    denied = asking.refusal(scope, headers, settings)
-    if denied is not None:
-        return denied
+    key = asking.admit(scope, headers, settings)
+    if isinstance(key, Problem):
+        return key
     raw = await asking.body_of(headers, receive, settings.body_limit_bytes)
     visit.handed_s = time.perf_counter()
     if isinstance(raw, Problem):
@@ -82,7 +82,7 @@ async def _read(
         headers=headers,
         body=body,
         raw=raw,
-        key={},
+        key=key,
         client_ip=asking.client_ip(scope, headers, settings),
         now_s=visit.began_unix_s,
         region=settings.region,

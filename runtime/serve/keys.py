@@ -8,6 +8,9 @@ from hashlib import sha256
 
 PREFIX = "sha256:"
 
+ID_CHARS = 12
+"""Of a key's digest, which names it to policies and logs without giving it away."""
+
 
 class KeyFormatError(ValueError):
     """An entry of the key list that can be neither a key nor a digest."""
@@ -36,11 +39,14 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self.digests)
 
-    def admits(self, key: str) -> bool:
-        """Whether `key` is one of them, in a time that does not tell how near it was."""
+    def find(self, key: str) -> str | None:
+        """Return what tells `key` from the others (`key.id`), None when it is none of them.
+
+        The time it takes does not tell how near a wrong key was, nor which one a right key is.
+        """
         asked = sha256(key.encode("utf-8", "surrogatepass")).digest()
-        # Every digest is compared, so that the time does not tell which one matched either.
-        return any([hmac.compare_digest(asked, digest) for digest in self.digests])
+        matches = [hmac.compare_digest(asked, digest) for digest in self.digests]
+        return asked.hex()[:ID_CHARS] if any(matches) else None
 
 
 def bearer(authorization: str | None) -> str | None:

@@ -101,4 +101,3 @@ def _other(event: Mapping[str, object]) -> str:
     rest = "  ".join(f"{name} {value}" for name, value in event.items() if name not in ("event", "trace"))
     trace = f"\n{event['trace']}" if "trace" in event else ""
     return f"{event.get('event')}  {rest}{trace}"
-

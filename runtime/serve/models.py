@@ -19,7 +19,10 @@ _INPUTS = {"vision": "image", "audio": "audio", "files": "file"}
 
 def listing(router: Router) -> dict[str, object]:
     """Return the answer of `GET /v1/models`: what has at least one endpoint that can be used here."""
-    return {"object": "list", "data": [_item(router, model) for model in router.book.program.models if _usable(router, model)]}
+    return {
+        "object": "list",
+        "data": [_item(router, model) for model in router.book.program.models if _usable(router, model)],
+    }
 
 
 def find(router: Router, name: str) -> dict[str, object] | None:

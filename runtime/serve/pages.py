@@ -77,13 +77,11 @@ def dialect_of(path: str) -> Dialect:
     return "openrouter" if path.startswith("/api/") else "openai"
 
 
-def _answer(
-    request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]
-) -> Response:
+def _answer(request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]) -> Response:
     if router is None:
         return _problem(request, errors.problem(503, "no policy is loaded"))
-    denied = asking.refusal(request.scope, asking.headers_of(request.scope), router.settings)
-    made = denied or make(router)
+    admitted = asking.admit(request.scope, asking.headers_of(request.scope), router.settings)
+    made = admitted if isinstance(admitted, Problem) else make(router)
     return _problem(request, made) if isinstance(made, Problem) else _json(made)
 
 

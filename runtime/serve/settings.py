@@ -24,6 +24,7 @@ class Settings:
 
     Attributes:
         policy: File to serve, from `POINTSMAN_POLICY`, or None.
+        root: Folder that imports of a `.route` may not leave, from `POINTSMAN_ROOT`; None is the file's own.
         keys: Clients' keys, from `POINTSMAN_API_KEYS`.
         anonymous: Without keys, answer anyone and not only this machine: `POINTSMAN_ANONYMOUS`.
         body_limit_bytes: Largest request body read, from `POINTSMAN_BODY_LIMIT`.
@@ -32,6 +33,7 @@ class Settings:
     """
 
     policy: str | None = None
+    root: str | None = None
     keys: Keys = field(default_factory=Keys)
     anonymous: bool = False
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
@@ -51,6 +53,7 @@ class Settings:
             raise SettingError(f"POINTSMAN_API_KEYS: {error}") from error
         return cls(
             policy=environ.get("POINTSMAN_POLICY") or None,
+            root=environ.get("POINTSMAN_ROOT") or None,
             keys=keys,
             anonymous=_flag("POINTSMAN_ANONYMOUS", environ),
             body_limit_bytes=_size("POINTSMAN_BODY_LIMIT", environ, DEFAULT_BODY_LIMIT_BYTES),
