@@ -1,0 +1,57 @@
+# The commands everyone uses. The environment is private (.venv), hash-pinned and made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: run test test-long check format bench lock clean
+
+run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
+	@$(BIN)/pointsman serve rules/default.route
+
+test: $(VENV)/.dev ## All tests but the long ones
+	$(BIN)/pytest -m "not long"
+
+test-long: $(VENV)/.dev ## The long targets: a million differential checks, soak
+	$(BIN)/pytest -m long
+
+check: $(VENV)/.dev ## Lint, format, types, import contracts, policies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pointsman check rules/default.route rules/examples/*.route rules/catalog/*.route
+	$(BIN)/pointsman fmt --check rules/default.route rules/examples/*.route rules/catalog/*.route
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Every benchmark; tables in benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml
+	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) --extra dev -c requirements.lock -o tests/requirements.lock pyproject.toml
+
+LOCK_FLAGS := --generate-hashes --no-header --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pointsman needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serving: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: tests/requirements.lock requirements.lock pyproject.toml | $(VENV)/bin/python
+	@$(PIP) install -q --require-hashes -r tests/requirements.lock
+	@$(PIP) install -q --no-deps -e .
+	@touch $@ $(VENV)/.serving
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

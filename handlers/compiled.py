@@ -1,0 +1,45 @@
+"""From a file to a plan for the authoring commands: a `.plan` is decoded, a `.route` is compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from router_dsl.plan import Plan, decode
+from router_dsl.source import Diagnostic, in_order
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A plan, or None with the errors that stand against it; warnings come with either."""
+
+    plan: Plan | None
+    diagnostics: list[Diagnostic]
+
+
+def compile_file(path: Path, root: Path | None = None) -> Compiled:
+    """Return the plan of a `.route` or `.plan` file.
+
+    Args:
+        root: Folder that imports may not leave; the file's own unless said.
+
+    Raises:
+        OSError: The file cannot be read.
+        PlanError: A `.plan` file is not a usable plan.
+    """
+    if path.suffix == ".plan":
+        return Compiled(decode(path.read_bytes()), [])
+    # The authoring half (Lark, checker, compiler) loads only for a source.
+    from router_dsl.check.program import check
+    from router_dsl.compile.build import build, source_digest
+    from router_dsl.load import load
+
+    path.stat()
+    files, found = load(path, root)
+    if any(d.severity == "error" for d in found) and not files:
+        return Compiled(None, in_order(found))
+    program, more = check(files)
+    diagnostics = in_order([*found, *more])
+    if program is None or any(d.severity == "error" for d in diagnostics):
+        return Compiled(None, diagnostics)
+    return Compiled(build(program, source_digest(files)), diagnostics)
