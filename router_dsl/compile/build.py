@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import PurePath
 
 import msgspec
 
+from router_dsl import ast
 from router_dsl.ast import File
 from router_dsl.compile.certify import certify
 from router_dsl.compile.columns import Factor, column, probe, turns_of
 from router_dsl.compile.layout import cost_of, cost_of_probe, layout
-from router_dsl.compile.terms import Term, facts_of, terms
-from router_dsl.plan import FORMAT, Block, Column, Cond, Plan, Policy, Probe, Program, Tree
+from router_dsl.compile.terms import CompileError, Term, check_width, facts_of, terms
+from router_dsl.plan import FORMAT, Block, Column, Cond, Plan, Policy, Probe, Program, Rule, Tree
+from router_dsl.source import Diagnostic, Span
 
 COMPILER = "1"
 """Raised when the same program compiles to other tables; the format number says how they are written."""
@@ -36,16 +38,40 @@ def build(program: Program, source_digest: str) -> Plan:
 
 
 def source_digest(files: Sequence[File]) -> str:
-    """Return the SHA-256, in hex, over names (relative to the first file's folder) and texts of the sources."""
-    names = [PurePath(file.span.source.name) for file in files]
+    """Return the SHA-256, in hex, over names (relative to the root file's folder) and texts of the sources."""
+    folder = os.path.dirname(files[0].span.source.name) or os.curdir
+    sources = [file.span.source for file in files]
+    named = sorted((os.path.relpath(source.name, folder).replace(os.sep, "/"), source.text) for source in sources)
     digest = hashlib.sha256()
-    for name, file in sorted(zip(names, files, strict=True), key=lambda pair: pair[0].as_posix()):
-        inside = name.is_relative_to(names[0].parent)
-        shown = name.relative_to(names[0].parent) if inside else name
-        for part in (shown.as_posix(), file.span.source.text):
-            raw = part.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "big") + raw)
+    for part in (part for pair in named for part in pair):
+        raw = part.encode("utf-8", "surrogatepass")
+        # The length first, so that no two sets of files run together to the same bytes.
+        digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.hexdigest()
+
+
+def refusals(program: Program, files: Sequence[File]) -> list[Diagnostic]:
+    """Return a finding for each rule that `build` would refuse, at its condition."""
+    found = []
+    for policy in program.policies:
+        for rule in policy.rules:
+            try:
+                check_width(rule)
+            except CompileError as error:
+                found.append(Diagnostic(error.code, error.message, _span_of(policy, rule, files), error.help))
+    return found
+
+
+def _span_of(policy: Policy, rule: Rule, files: Sequence[File]) -> Span:
+    spans = (
+        written.when.span
+        for file in files
+        for item in file.items
+        if isinstance(item, ast.Policy) and item.name.text == policy.name
+        for written in item.rules
+        if written.when is not None and written.label.text == rule.label
+    )
+    return next(spans, files[0].span)
 
 
 def body_facts_of(program: Program) -> frozenset[str]:

@@ -111,7 +111,7 @@ def _are_the_rule(own: Sequence[Term], rule: Rule) -> bool:
         return len(own) == 1 and not own[0].factors and not own[0].probes
     cond = plain(rule.when)
     ways = [frozenset(_parts(term)) for term in own]
-    return all(_follows(cond, way) for way in ways) and _covered([cond], frozenset(), ways)
+    return all(_is_absurd(way) or _follows(cond, way) for way in ways) and _covered([cond], frozenset(), ways)
 
 
 def _parts(term: Term) -> Iterable[Cond]:
@@ -121,10 +121,16 @@ def _parts(term: Term) -> Iterable[Cond]:
         yield question if answer else Not(question)
 
 
+def _is_absurd(parts: Collection[Cond]) -> bool:
+    return any(isinstance(part, Not) and part.item in parts for part in parts)
+
+
 def _follows(cond: Cond, known: Collection[Cond]) -> bool | None:
     """Return what the condition is when the parts `known` hold and of the rest nothing is known (Kleene's logic)."""
     if cond in known:
         return True
+    if Not(cond) in known:
+        return False
     match cond:
         case Not(item):
             answer = _follows(item, known)
@@ -136,12 +142,12 @@ def _follows(cond: Cond, known: Collection[Cond]) -> bool | None:
             answers = [_follows(item, known) for item in items]
             return True if True in answers else None if None in answers else False
         case _:
-            return False if Not(cond) in known else None
+            return None
 
 
 def _covered(goals: Sequence[Cond], known: frozenset[Cond], ways: Sequence[frozenset[Cond]]) -> bool:
     """Return whether all goals together hold only where one of the ways does."""
-    if any(way <= known for way in ways) or any(isinstance(part, Not) and part.item in known for part in known):
+    if _is_absurd(known) or any(way <= known for way in ways):
         return True
     if not goals:
         return False

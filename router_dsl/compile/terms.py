@@ -61,19 +61,27 @@ def terms(index: int, rule: Rule) -> list[Term]:
     """
     if rule.when is None:
         return [Term(index, {}, {})]
+    check_width(rule)
     cond = plain(rule.when)
-    ways = count_ways(cond)
-    if ways > MOST_TERMS:
-        raise CompileError(
-            "E601",
-            f"`{rule.label}` can hold in {ways:,} different ways, more than the {MOST_TERMS} that fit a rule",
-            "each `or` over different facts multiplies them: give the alternatives rules of their own, "
-            "or ask one fact with `in [a, b]`",
-            rule,
-        )
     ways_to_hold = {frozenset(parts): parts for parts in _ways(cond)}
     found = (_term(index, parts) for parts in ways_to_hold.values())
     return [term for term in found if term is not None]
+
+
+def check_width(rule: Rule) -> None:
+    """Raise `CompileError` when the rule has more than `MOST_TERMS` terms."""
+    ways = 1 if rule.when is None else count_ways(plain(rule.when))
+    if ways > MOST_TERMS:
+        raise CompileError(
+            "E601",
+            f"`{rule.label}` can hold in {_shown(ways)} different ways, and a rule may have {MOST_TERMS}",
+            "each `or` over different facts multiplies them: split the rule, or ask one fact with `in [a, b]`",
+            rule,
+        )
+
+
+def _shown(ways: int) -> str:
+    return f"{ways:,}" if ways < 10**9 else "more than a billion"
 
 
 def plain(cond: Cond) -> Cond:

@@ -1,0 +1,99 @@
+"""`pointsman build`: compile a policy into the plan that is shipped and served."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from handlers.cli.output import FOUND, OK, USAGE, complain, show
+from router_dsl.check.program import check
+from router_dsl.compile.build import build, refusals, source_digest
+from router_dsl.compile.certify import verify
+from router_dsl.load import load
+from router_dsl.plan import Plan, decode, encode
+from router_dsl.source import Diagnostic, in_order
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compile a policy: write the plan, proved to decide as the rules do; 1 when the policy has errors."""
+    parser = argparse.ArgumentParser(prog="pointsman build", description="Compile a policy into a plan.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .route file")
+    parser.add_argument("-o", "--output", metavar="PLAN", type=Path, help="where to write it (default: FILE.plan)")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
+    parser.add_argument("--json", action="store_true", help="print what was built, or the findings, as JSON")
+    options = parser.parse_args(argv)
+    if options.root is not None and not options.root.is_dir():
+        complain(f"`{options.root}` is no folder", "`--root` takes the folder that imports may not leave")
+        return USAGE
+    output: Path = options.output or options.file.with_suffix(".plan")
+    if output.exists() and options.file.exists() and output.samefile(options.file):
+        complain(f"`{output}` is the policy itself", "write the plan elsewhere with `-o`")
+        return USAGE
+    plan, findings = compile_file(options.file, options.root)
+    if not options.json:
+        show(findings, sys.stderr)
+    told: dict[str, object] = {"findings": [finding.to_json() for finding in findings]}
+    if plan is not None:
+        data = encode(plan)
+        verify(decode(data))  # what was written down, not what was meant to be
+        try:
+            write(output, data)
+        except OSError as error:
+            complain(f"cannot write `{output}`: {(error.strerror or str(error)).lower()}")
+            return USAGE
+        told |= facts_of(plan, output, len(data))
+    if options.json:
+        print(json.dumps(told, indent=2))
+    elif plan is not None:
+        print("{name}@{short}: {rules} rules, {bytes:,} bytes → {file}".format(**told, short=plan.digest[:12]))
+    return FOUND if plan is None else OK
+
+
+def compile_file(path: Path, root: Path | None) -> tuple[Plan | None, list[Diagnostic]]:
+    """Return the plan of a `.route` file, None when it has errors, and every finding."""
+    files, found = load(path, root)
+    if not files:
+        return None, found
+    program, more = check(files, broken=any(finding.severity == "error" for finding in found))
+    refused = refusals(program, files) if program is not None else []
+    findings = in_order([*found, *more, *refused])
+    return (None if program is None or refused else build(program, source_digest(files))), findings
+
+
+def facts_of(plan: Plan, output: Path, size: int) -> dict[str, object]:
+    """Return what `--json` says of a plan that was written."""
+    return {
+        "file": str(output),
+        "name": plan.program.name,
+        "digest": plan.digest,
+        "rules": sum(len(policy.rules) for policy in plan.program.policies),
+        "bytes": size,
+        "certificate": {
+            "subject": plan.certificate.subject,
+            "classes": plan.certificate.classes,
+            "terms": plan.certificate.terms,
+        },
+    }
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put the data at the path in one step: a reader sees the old file or the whole new one.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+        try:
+            temporary.write(data)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            os.chmod(temporary.name, 0o644)  # a temporary file is its owner's alone
+            os.replace(temporary.name, path)
+        except OSError:
+            os.unlink(temporary.name)
+            raise
