@@ -31,19 +31,21 @@ class Asked:
 
 @dataclass(slots=True)
 class Paths:
-    """Resolves paths to facts; what has been resolved once is not looked up again."""
+    """Resolves paths to facts; a plain one is looked up once."""
 
     scope: Scope
-    _requests: dict[tuple[object, ...], Asked] = field(default_factory=dict)
+    _requests: dict[str, Asked] = field(default_factory=dict)
 
     def request(self, path: ast.Path) -> Asked | None:
         """Return the fact of a request, or None after reporting that there is none."""
-        key = (path.text, len(path.parts), path.argument, path.zone)
-        known = self._requests.get(key)
+        if path.argument is not None or path.zone is not None:
+            return self._request(path)
+        name = path.text
+        known = self._requests.get(name)
         if known is None:
             known = self._request(path)
             if known is not None:
-                self._requests[key] = known
+                self._requests[name] = known
         return known
 
     def _request(self, path: ast.Path) -> Asked | None:

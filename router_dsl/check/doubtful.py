@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
 from router_dsl.check.models import Catalog
-from router_dsl.check.plainly import Key, Plainly, alternatives, conjuncts
+from router_dsl.check.plainly import Key, Plainly, alternatives, conjuncts, together
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope
 from router_dsl.check.values import enumerated
@@ -53,32 +53,34 @@ def _never_deciding(policy: Policy, node: ast.Policy, plainly: Plainly, report: 
         if verdict is False:
             report.add("W505", f"rule `{rule.label}` never decides: its condition cannot hold", label.span)
             continue
-        coverers = _coverers(rule.when, taken, plainly)
+        ways = [[plainly.key(part) for part in conjuncts(way)] for way in alternatives(rule.when)]
+        whole = plainly.key(rule.when) if len(ways) > 1 else together(ways[0])
+        coverers = _coverers(whole, ways, taken)
         if coverers:
-            verb = "holds" if len(coverers) == 1 else "hold"
             names = " and ".join(f"`{name}`" for name in coverers)
-            rules = "rule" if len(coverers) == 1 else "rules"
-            report.add(
-                "W504",
-                f"rule `{rule.label}` never decides: {rules} {names} {verb} whenever it does",
-                label.span,
-                "move it up",
-            )
+            which = f"rule {names} holds" if len(coverers) == 1 else f"rules {names} hold"
+            message = f"rule `{rule.label}` never decides: {which} whenever it does"
+            report.add("W504", message, label.span, f"move it above `{coverers[0]}`, or leave it out")
         if verdict is True:
             always = rule.label
-        for part in (rule.when, *alternatives(rule.when)):
-            taken.setdefault(plainly.key(part), rule.label)
+        taken.setdefault(whole, rule.label)
+        for way in ways:
+            taken.setdefault(together(way), rule.label)
 
 
-def _coverers(cond: Cond, taken: dict[Key, str], plainly: Plainly) -> list[str]:
-    """Return the earlier rules that plainly hold whenever this condition does; empty when some case is left."""
-    whole = taken.get(plainly.key(cond))
-    if whole is not None:
-        return [whole]
+def _coverers(whole: Key, ways: Sequence[Sequence[Key]], taken: dict[Key, str]) -> list[str]:
+    """Return the earlier rules that plainly hold whenever a condition does; empty when some case is left.
+
+    Args:
+        whole: The condition's key.
+        ways: The keys of what must hold together, for each way in which it can hold.
+        taken: Key → the first rule that holds when it does.
+    """
+    if whole in taken:
+        return [taken[whole]]
     found: dict[str, None] = {}
-    for alternative in alternatives(cond):
-        keys = [plainly.key(alternative), *(plainly.key(part) for part in conjuncts(alternative))]
-        owner = next((taken[key] for key in keys if key in taken), None)
+    for way in ways:
+        owner = next((taken[key] for key in (together(way), *way) if key in taken), None)
         if owner is None:
             return []
         found[owner] = None
@@ -117,7 +119,7 @@ def _small_fallbacks(rule: Rule, use: Use, node: ast.Use, catalog: Catalog, repo
             continue
         name = target_node.span.text
         if context < low:
-            message = f"`{name}` holds {_tokens(context)}, and the rule starts at {_tokens(low)}: it can never answer"
+            message = f"`{name}` holds {_tokens(context)}, less than any request of this rule needs"
             report.add("W506", message, target_node.span, "choose a model with a larger context")
         elif largest is not None:
             admitted = min(high, largest)

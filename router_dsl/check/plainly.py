@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from router_dsl.plan import And, Atom, Cond, Named, Not, Op, Or, Range
@@ -11,7 +11,29 @@ Key = Hashable
 """Equal for conditions that ask the same, whatever their wording."""
 
 OPPOSITE: dict[Op, Op] = {"eq": "ne", "ne": "eq", "in": "not in", "not in": "in"}
+Items = tuple[Range | str | int | float | bool, ...]
 HOLD_WHEN_MISSING = ("ne", "not in", "missing")
+
+
+class Members:
+    """The items of a list as a key, hashed once."""
+
+    __slots__ = ("_hash", "items")
+
+    def __init__(self, items: frozenset[object]) -> None:
+        self.items = items
+        self._hash = hash(items)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Members) and (self is other or self.items == other.items)
+
+
+def together(parts: Sequence[Key]) -> Key:
+    """Return the key of parts that must all hold."""
+    return parts[0] if len(parts) == 1 else ("and", frozenset(parts))
 
 
 @dataclass(slots=True)
@@ -20,12 +42,13 @@ class Plainly:
 
     _keys: dict[int, tuple[Cond, Key]] = field(default_factory=dict)
     _verdicts: dict[int, tuple[Cond, bool | None]] = field(default_factory=dict)
+    _lists: dict[int, tuple[Items, Key]] = field(default_factory=dict)
 
     def key(self, cond: Cond) -> Key:
         """Return what identifies the condition, whatever its wording and the order of its parts."""
         match cond:
             case Atom():
-                return _atom_key(cond)
+                return self._atom(cond, cond.op)
             case Named():
                 known = self._keys.get(id(cond.item))
                 if known is None:
@@ -34,10 +57,22 @@ class Plainly:
             case Not():
                 inner = unnamed(cond.item)
                 if isinstance(inner, Atom) and inner.op in OPPOSITE:
-                    return (inner.fact, OPPOSITE[inner.op], inner.value, frozenset(inner.items))
-                return ("not", self.key(inner.item) if isinstance(inner, Not) else self.key(inner))
-            case _:
-                return (type(cond).__name__, frozenset(self.key(item) for item in cond.items))
+                    return self._atom(inner, OPPOSITE[inner.op])
+                return self.key(inner.item) if isinstance(inner, Not) else ("not", self.key(inner))
+            case And():
+                return together([self.key(part) for part in conjuncts(cond)])
+            case Or():
+                return ("or", frozenset([self.key(part) for part in alternatives(cond)]))
+
+    def _atom(self, atom: Atom, op: Op) -> Key:
+        return (atom.fact, op, atom.value, self._list(atom.items) if atom.items else None)
+
+    def _list(self, items: Items) -> Key:
+        """Return what identifies a list; a shared one is looked at once."""
+        known = self._lists.get(id(items))
+        if known is None:
+            known = self._lists[id(items)] = (items, Members(frozenset(items)))
+        return known[1]
 
     def verdict(self, cond: Cond) -> bool | None:
         """Return True when it always holds, False when it never does, None when that is not plain."""
@@ -54,7 +89,7 @@ class Plainly:
                 return None if inner is None else not inner
             case And():
                 parts = [self.verdict(item) for item in cond.items]
-                if False in parts or contradictory(conjuncts(cond)):
+                if False in parts or self._contradictory(cond):
                     return False
                 return True if all(parts) else None
             case Or():
@@ -67,6 +102,27 @@ class Plainly:
         """Whether one alternative is the negation of another."""
         keys = {self.key(item) for item in alternatives(cond)}
         return any(self.key(Not(item)) in keys for item in alternatives(cond))
+
+    def _contradictory(self, cond: And) -> bool:
+        """Whether parts that must all hold leave no value to some fact."""
+        by_fact: dict[str, list[Atom]] = {}
+        denied: list[Atom] = []
+        for part in conjuncts(cond):
+            atom = unnamed(part.item) if isinstance(part, Not) else part
+            if not isinstance(atom, Atom):
+                continue
+            if part is atom:
+                by_fact.setdefault(atom.fact, []).append(atom)
+            elif atom.op in OPPOSITE:
+                flipped = Atom(atom.fact, OPPOSITE[atom.op], atom.value, atom.items, atom.text)
+                by_fact.setdefault(atom.fact, []).append(flipped)
+            else:
+                denied.append(atom)
+        for atom in denied:
+            key = self.key(atom)
+            if any(self.key(other) == key for other in by_fact.get(atom.fact, ())):
+                return True
+        return any(len(atoms) > 1 and _no_value_left(atoms) for atoms in by_fact.values())
 
 
 def unnamed(cond: Cond) -> Cond:
@@ -94,31 +150,6 @@ def alternatives(cond: Cond) -> Iterator[Cond]:
             yield from alternatives(item)
     else:
         yield cond
-
-
-def contradictory(parts: Iterable[Cond]) -> bool:
-    """Whether parts that must all hold leave no value to some fact."""
-    by_fact: dict[str, list[Atom]] = {}
-    denied: set[Key] = set()
-    for part in parts:
-        atom = unnamed(part.item) if isinstance(part, Not) else part
-        if not isinstance(atom, Atom):
-            continue
-        if part is atom:
-            by_fact.setdefault(atom.fact, []).append(atom)
-        elif atom.op in OPPOSITE:
-            flipped = Atom(atom.fact, OPPOSITE[atom.op], atom.value, atom.items, atom.text)
-            by_fact.setdefault(atom.fact, []).append(flipped)
-        else:
-            denied.add(_atom_key(atom))
-    return any(
-        any(_atom_key(atom) in denied for atom in atoms) or (len(atoms) > 1 and _no_value_left(atoms))
-        for atoms in by_fact.values()
-    )
-
-
-def _atom_key(atom: Atom) -> Key:
-    return (atom.fact, atom.op, atom.value, frozenset(atom.items))
 
 
 def _no_value_left(atoms: list[Atom]) -> bool:

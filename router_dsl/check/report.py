@@ -71,7 +71,28 @@ _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*"|/(?:[^/\\\n]|\\.)*/)|#[^\n]*')
 
 def squeezed(span: Span) -> str:
     """Return the author's text on one line: comments gone, white space runs as one space."""
-    text = span.text
+    text = _balanced(span)
     if "#" in text:
         text = _COMMENT.sub(lambda match: match[1] or " ", text)
-    return " ".join(text.split()) if any(char in text for char in "\n\r\t") or "  " in text else text
+    return " ".join(text.split())
+
+
+_PARENTHESIS = re.compile(r"[()]")
+
+
+def _balanced(span: Span) -> str:
+    """Return the span's text with the parentheses around its first and last part, which no node covers."""
+    text = span.text
+    if "(" not in text and ")" not in text:
+        return text
+    whole, start, end = span.source.text, span.start, span.end
+    bare = _COMMENT.sub("", text) if '"' in text or "/" in text or "#" in text else text
+    missing = lowest = 0
+    for char in _PARENTHESIS.findall(bare):
+        missing += 1 if char == "(" else -1
+        lowest = min(lowest, missing)
+    for _ in range(-lowest):
+        start = max(whole.rfind("(", 0, start), 0)
+    for _ in range(missing - lowest):
+        end = (whole.find(")", end) + 1) or end
+    return whole[start:end]

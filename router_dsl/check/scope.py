@@ -147,10 +147,11 @@ def _alias(value: ast.Name | ast.Text | ast.Number, model: str, scope: Scope) ->
         return  # the catalogue reports it
     usable_name(alias, value, scope.report)
     other = alias if alias in scope.models else scope.aka.get(alias)
-    if other is not None:
-        again = other == model
-        message = f"`{alias}` already names this model" if again else f"`{alias}` already names the model `{other}`"
-        scope.report.add("E202", message, value.span, None if again else "a client that asks for it could mean either")
+    if other == model:
+        scope.report.add("W512", f"`{alias}` already names this model", value.span, "leave it out")
+    elif other is not None:
+        message = f"`{alias}` already names the model `{other}`"
+        scope.report.add("E202", message, value.span, "a client that asks for it could mean either")
     else:
         scope.aka[alias] = model
 

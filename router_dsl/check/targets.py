@@ -37,7 +37,8 @@ class Targets:
         for name, pool in self.scope.pools.items():
             found: dict[int, None] = {}
             for member in pool.members:
-                if member.provider is None and member.name.text in self.scope.pools:
+                name_only = member.name.text if member.provider is None else None
+                if name_only in self.scope.pools and name_only not in self.scope.models:
                     self.scope.report.add(
                         "E408",
                         f"`{member.name.text}` is a pool: pools hold models and endpoints",
@@ -124,7 +125,9 @@ class Targets:
 
     def _no_endpoint(self, ref: ast.Ref, model: str) -> None:
         report = self.scope.report
-        if report.lost(self.scope.models[model], "serve") or report.imports_lost:
+        node = self.scope.models[model]
+        misnamed = any(serve.provider.text not in self.catalog.by_provider for serve in node.serves)
+        if misnamed or report.lost(node, "serve") or report.imports_lost:
             report.has_errors = True
             return
         served = [self.catalog.endpoints[e].id.replace("@", " @ ") for e in self.catalog.by_model[model]]

@@ -21,7 +21,8 @@ NUMERIC: dict[Type, Kind] = {
 }  # fmt: skip
 
 NAMES: dict[Type, str] = {
-    "text": "text", "one of": "text", "number": "a number", "tokens": "a number of tokens", "bool": "true or false",
+    "text": "text", "one of": "one of a few words", "number": "a number", "tokens": "a number of tokens",
+    "bool": "true or false",
     "ip": "an address", "date": "a date", "share": "a percentage", "seconds": "a duration", "price": "a price",
     "set": "a set of names",
 }  # fmt: skip
@@ -134,6 +135,7 @@ def _within(text: str, literal: ast.Node, asked: Asked, scope: Scope) -> None:
     if near:
         help = f"did you mean `{near}`?"
     elif text in scope.lets and isinstance(scope.lets[text].value, ast.ListOf):
+        scope.use("let", text)
         help = f"`{text}` is a list: write `in {text}`"
     else:
         help = f"it is one of {enumerated(asked.values)}"
@@ -151,7 +153,7 @@ def _mismatch(literal: ast.LiteralValue, asked: Asked, scope: Scope, help: str |
     text = text_of(literal)
     if text in scope.lets and isinstance(scope.lets[text].value, ast.ListOf):
         help = f"`{text}` is a list: write `in {text}`"
-    what = literal.span.text if isinstance(literal, ast.Number) else f'"{text}"'
+    what = literal.span.text
     found = "a number" if isinstance(literal, ast.Number) else "text"
     wanted = NAMES[asked.type]
     message = f"`{asked.written}` is {wanted}, `{what}` is {found}" if wanted != found else f"`{what}` is not {wanted}"
