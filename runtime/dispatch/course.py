@@ -201,17 +201,22 @@ class Course:
     # --- time -------------------------------------------------------------------------------------
 
     def _set_alarm(self) -> None:
-        """Have the next deadline reported. An alarm set too early stays: it rings in vain and is set again."""
-        due_s = self._flow.deadline_s
-        if due_s is None:
+        """Have the next deadline reported.
+
+        An alarm set too early stays, since deadlines mostly move away: it rings in vain and is set again.
+        """
+        if self._flow.ended:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
-        elif self._alarm is None or due_s < self._alarm_s:
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = self._clock.ring(due_s, self._ring)
-            self._alarm_s = due_s
+            return
+        due_s = self._flow.deadline_s
+        if due_s is None or (self._alarm is not None and self._alarm_s <= due_s):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._clock.ring(due_s, self._ring)
+        self._alarm_s = due_s
 
     def _ring(self) -> None:
         self._alarm = None

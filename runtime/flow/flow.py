@@ -180,11 +180,12 @@ class Flow:
     @property
     def deadline_s(self) -> float | None:
         """The instant at which TimeUp is due, or None when nothing is timed."""
-        if self.ended:
-            return None
-        times = [self._due(live)[0] for live in self._live.values()]
-        times += [at_s for at_s in (self._resume_s, self._hedge_s) if at_s is not None]
-        nearest = min(times, default=FOREVER)
+        nearest = FOREVER
+        for live in self._live.values():
+            nearest = min(nearest, self._due(live)[0])
+        for at_s in (self._resume_s, self._hedge_s):
+            if at_s is not None:
+                nearest = min(nearest, at_s)
         return None if nearest == FOREVER else nearest
 
     # --- attempts -------------------------------------------------------------------------------
