@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from router_dsl import syntax_codes as codes
@@ -74,73 +74,72 @@ class Mended:
     again: bool = False
 
 
-def mend(
-    token: Token, behind: Token | None, row: Collection[str], keywords: Mapping[str, str], arrow_ahead: bool
-) -> Mended | None:
+def mend(token: Token, ahead: Sequence[Token], accepted: Collection[str], keywords: Mapping[str, str]) -> Mended | None:
     """Return how to read a word that cannot stand where it does, or None when that is anyone's guess.
 
     Args:
         token: The word.
-        behind: The word after it.
-        row: The terminals that can stand there.
+        ahead: The words behind it, to the end of what is read.
+        accepted: The terminals that can stand there.
         keywords: Each keyword's terminal.
-        arrow_ahead: The rule has its arrow further on, or no one knows.
     """
     if token.kind == "ODD_NUMBER":
-        return _odd_number(token, row)
+        return _odd_number(token, accepted)
     if token.kind == "SEMICOLON":
         return Mended((), _finding(codes.UNEXPECTED, "unexpected `;`", token, "white space separates, nothing else"))
-    if (word := _meant_word(token, row, keywords)) is not None:
+    if (word := _meant_word(token, accepted, keywords)) is not None:
         return word
-    if (swap := next((t for t in _SWAPS.get(token.kind, ()) if t in row), None)) is not None:
+    if (swap := next((t for t in _SWAPS.get(token.kind, ()) if t in accepted), None)) is not None:
         sign = SIGNS.get(swap) or swap.lower()
         message = f"`{token.text}` where `{sign}` is meant"
         return Mended((_stand_in(token, swap, sign),), _finding(codes.OTHER_WORD, message, token, f"write `{sign}`"))
-    if token.kind == "NAME" and "LABEL" in row and behind is not None and behind.text == "when":
+    if token.kind == "NAME" and "LABEL" in accepted and ahead and ahead[0].text == "when":
         message = f"expected `:` behind the label `{token.text}`"
         tokens = (_stand_in(token, "LABEL", token.text), _stand_in(token, "COLON", ":"))
         return Mended(tokens, _finding(codes.LEFT_OUT, message, token, f"write `{token.text}: when …`"))
     if token.kind in ("NAME", "STRING", "NUMBER"):
-        return _left_out(token, row, keywords, arrow_ahead)
+        return _left_out(token, accepted, keywords, ahead)
     if token.kind == "COMMA":
         return Mended((), _finding(codes.UNEXPECTED, "unexpected `,`", token, "white space separates these"))
     return None
 
 
-def _left_out(token: Token, row: Collection[str], keywords: Mapping[str, str], arrow_ahead: bool) -> Mended | None:
+def _left_out(
+    token: Token, accepted: Collection[str], keywords: Mapping[str, str], ahead: Sequence[Token]
+) -> Mended | None:
     shown = token.text
-    if "COMMA" in row:
+    if "COMMA" in accepted:
         finding = _finding(codes.LEFT_OUT, f"expected `,` before `{shown}`", token)
         return Mended((_stand_in(token, "COMMA", ","),), finding, again=True)
     terminal = keywords.get(token.text, token.kind)
-    if "ARROW" in row and not arrow_ahead and terminal in _ACTION_WORDS:
+    if "ARROW" in accepted and not any(t.kind == "ARROW" for t in ahead) and terminal in _ACTION_WORDS:
         finding = _finding(codes.LEFT_OUT, f"expected `->` before `{shown}`", token, f"write `-> {shown}`")
         return Mended((_stand_in(token, "ARROW", "->"),), finding, again=True)
     return None
 
 
-def _odd_number(token: Token, row: Collection[str]) -> Mended | None:
-    if "STRING" in row:
+def _odd_number(token: Token, accepted: Collection[str]) -> Mended | None:
+    if "STRING" in accepted:
         stand_in = _stand_in(token, "STRING", json.dumps(token.text))
         stand_in.kind = "STRING"
         return Mended((stand_in,), None)
-    return Mended((_stand_in(token, "NUMBER", token.text),), None) if "NUMBER" in row else None
+    return Mended((_stand_in(token, "NUMBER", token.text),), None) if "NUMBER" in accepted else None
 
 
-def _meant_word(token: Token, row: Collection[str], keywords: Mapping[str, str]) -> Mended | None:
+def _meant_word(token: Token, accepted: Collection[str], keywords: Mapping[str, str]) -> Mended | None:
     """Read a mistyped keyword, where no name could stand."""
-    if token.kind != "NAME" or "NAME" in row:
+    if token.kind != "NAME" or "NAME" in accepted:
         return None
     if token.text in _ALIASES:
         for meant in _ALIASES[token.text]:
             words = meant.split()
             terminals = [PUNCTUATION.get(word) or keywords[word] for word in words]
-            if terminals[0] in row:
+            if terminals[0] in accepted:
                 tokens = tuple(_stand_in(token, t, w) for t, w in zip(terminals, words, strict=True))
                 message = f"`{token.text}` where `{meant}` is meant"
                 return Mended(tokens, _finding(codes.OTHER_WORD, message, token, f"write `{meant}`"))
         return None
-    near = suggest(token.text, [word for word, terminal in keywords.items() if terminal in row])
+    near = suggest(token.text, [word for word, terminal in keywords.items() if terminal in accepted])
     if near is None:
         return None
     help_ = f"did you mean `{near}`?"
