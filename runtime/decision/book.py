@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from router_dsl.plan import Cond, Endpoint, Endpoints, Plan, Program, Requested, Scalar, Split, Target, Use
-from runtime.decision import engine, suitable
+import msgspec
 
-Facts = Mapping[str, Scalar | None]
+from router_dsl.plan import Call, Cond, Endpoint, Endpoints, Options, Plan, Program, Requested, Scalar, Split, Use
+from runtime.decision import engine, ordering, suitable
+
+FactTable = Mapping[str, Scalar | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +23,44 @@ class ReadyGuard:
     """
 
     name: str
-    applies: Callable[[Facts], bool]
+    applies: Callable[[FactTable], bool]
     refused: frozenset[int]
     test: suitable.Test | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyWhere:
-    """A rule's `where`, likewise."""
+class ReadyWhere(msgspec.Struct, frozen=True):
+    """A rule's `where`, likewise; `text` names it in explanations."""
 
     text: str
     refused: frozenset[int]
     test: suitable.Test | None
+
+
+class ReadyTarget(msgspec.Struct, frozen=True):
+    """A model, pool or endpoint of a rule.
+
+    Attributes:
+        fit: Its endpoints, in the order written, without those that can never be used here.
+        settled: The same in their final order when no request can change it, else None.
+        refused: The others, with what forbids them: the fixed part of `where`, or that their key is not set.
+    """
+
+    fit: tuple[int, ...]
+    settled: tuple[int, ...] | None
+    refused: tuple[tuple[int, str], ...]
+
+
+class ReadyUse(msgspec.Struct, frozen=True):
+    """The action of a rule that sends a request somewhere; `targets` keep the plan's order.
+
+    Attributes:
+        plain: Targets worked out as requests named them, by their endpoints; as many as there are models at most.
+    """
+
+    options: Options
+    where: ReadyWhere | None
+    targets: tuple[ReadyTarget | Requested | Split | Call, ...]
+    plain: dict[tuple[int, ...], ReadyTarget]
 
 
 class Book:
@@ -65,33 +93,57 @@ class Book:
                 self.names[name] = model.endpoints
         self.smallest_context = min((e.context for e in self.endpoints if e.context is not None), default=None)
         self.says_features = any(e.supports is not None for e in self.endpoints)
-        self._wheres: dict[tuple[str, int], ReadyWhere | None] = {}
+        self._uses: dict[tuple[str, int], ReadyUse | None] = {}
 
-    def where(self, policy: str, rule: int) -> ReadyWhere | None:
-        """Return the `where` of a rule's action, worked out on first use; None when it has none."""
+    def use(self, policy: str, rule: int) -> ReadyUse | None:
+        """Return a rule's action, worked out on first use; None when it rejects."""
         key = (policy, rule)
-        if key not in self._wheres:
+        try:
+            return self._uses[key]
+        except KeyError:
             action = self.policies[policy].rules[rule].action
-            cond = action.options.where if isinstance(action, Use) else None
-            text = action.options.where_text if isinstance(action, Use) else None
-            self._wheres[key] = None if cond is None else ReadyWhere(f"where {text}", *self._prepare(cond))
-        return self._wheres[key]
+            ready = self._uses[key] = self._ready(action) if isinstance(action, Use) else None
+            return ready
+
+    def named(self, model: object) -> tuple[int, ...]:
+        """Return the endpoints of the model a client asked for, by name or `aka`; none when it is unknown."""
+        return self.names.get(model, ()) if isinstance(model, str) else ()
+
+    def plain(self, endpoints: tuple[int, ...], use: ReadyUse) -> ReadyTarget:
+        """Return these endpoints as a target of a rule."""
+        found = use.plain.get(endpoints)
+        if found is None:
+            found = use.plain[endpoints] = self._target(endpoints, use.options, use.where)
+        return found
+
+    def _target(self, endpoints: tuple[int, ...], options: Options, where: ReadyWhere | None) -> ReadyTarget:
+        refused = {e: self._no_key(e) for e in endpoints if e in self.unconfigured}
+        if where is not None:
+            refused = {e: where.text for e in endpoints if e in where.refused} | refused
+        fit = tuple(e for e in endpoints if e not in refused)
+        settled = None
+        if options.sticky is None and not options.prefer_cache:
+            settled = ordering.settled(fit, options.by, self.endpoints)
+        return ReadyTarget(fit, settled, tuple(refused.items()))
+
+    def _no_key(self, endpoint: int) -> str:
+        key = self.program.providers[self.endpoints[endpoint].provider].key_env
+        return f"no key: {key} is not set" if key else "no key"
+
+    def _ready(self, use: Use) -> ReadyUse:
+        options = use.options
+        where = None
+        if options.where is not None:
+            where = ReadyWhere(f"where {options.where_text}", *self._prepare(options.where))
+        targets = tuple(
+            self._target(target.endpoints, options, where) if isinstance(target, Endpoints) else target
+            for target in use.targets
+        )
+        return ReadyUse(options, where, targets, {})
 
     def _prepare(self, cond: Cond) -> tuple[frozenset[int], suitable.Test | None]:
+        """Return what the fixed facts refuse, or the test when measured facts are asked."""
         test = suitable.test(cond)
         if suitable.asks_measured(cond):
             return frozenset(), test
         return frozenset(i for i, facts in enumerate(self.fixed) if test(facts) is False), None
-
-    def stands_for(self, target: Target, facts: Facts) -> tuple[int, ...]:
-        """Return the endpoints a plain target names; those of the model asked for when it is `requested`."""
-        match target:
-            case Endpoints():
-                return target.endpoints
-            case Requested():
-                asked = facts["model"]
-                return self.names.get(asked, ()) if isinstance(asked, str) else ()
-            case Split():
-                return tuple(e for _, arm in target.shares for e in self.stands_for(arm, facts))
-            case _:
-                return ()

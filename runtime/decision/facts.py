@@ -106,6 +106,18 @@ class Facts(dict[str, Value]):
         compute = _PLAIN.get(name)
         return compute(self) if compute is not None else self._compound(name)
 
+    def request_tokens_at_most(self) -> float:
+        """Return a bound of `request.tokens` that costs no look at the prompt.
+
+        No estimate exceeds one token for each byte of the body, and every attachment is a part with a `type`.
+        """
+        if self._given:
+            return math.inf
+        raw = self.call.raw
+        output = self.look("output.tokens")
+        answer = output if isinstance(output, int | float) else DEFAULT_OUTPUT_TOKENS
+        return len(raw) + tokens.PER_ATTACHMENT * raw.count(b'"type"') + answer
+
     def prefix(self) -> str:
         """Return the text that a provider's prompt cache would recognise: system text and first message."""
         return f"{self['prompt.system'] or ''}\n{self.prompt.first}"

@@ -56,6 +56,26 @@ def rendezvous(key: str, endpoints: Sequence[int], table: Sequence[Endpoint]) ->
     return sorted(endpoints, key=lambda e: unit_hash(key, table[e].id), reverse=True)
 
 
+def settled(
+    endpoints: tuple[int, ...], by: Sequence[tuple[Metric, float]], table: Sequence[Endpoint]
+) -> tuple[int, ...] | None:
+    """Return the order that `by` gives for every request, or None when it depends on the request or on health.
+
+    `price` is settled where no endpoint is cheaper to read and dearer to write than another.
+    """
+    metric = by[0][0] if len(by) == 1 else None
+    if metric == "order" or len(endpoints) < 2:
+        return endpoints
+    if metric != "price":
+        return None
+    prices = {e: (table[e].price_in, table[e].price_out) for e in endpoints}
+    if any(price is None for pair in prices.values() for price in pair):
+        return None
+    ordered = tuple(sorted(endpoints, key=lambda e: prices[e]))
+    out = [prices[e][1] or 0 for e in ordered]
+    return ordered if out == sorted(out) else None
+
+
 def order(
     endpoints: Sequence[int],
     by: Sequence[tuple[Metric, float]],

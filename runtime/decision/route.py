@@ -8,13 +8,15 @@ out of service stays, but comes after every endpoint in service of every target.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from router_dsl.fields import DEFAULT_OUTPUT_TOKENS
 from router_dsl.plan import Call, Endpoints, Options, Policy, Reject, Requested, Rule, Split, Use
 from runtime.decision import ordering, suitable
-from runtime.decision.book import Book, Facts
+from runtime.decision.book import Book, ReadyTarget, ReadyUse, ReadyWhere
+from runtime.decision.facts import Facts
 from runtime.decision.state import State
 
 Why = Literal["rejected", "no_endpoints", "model_not_found"]
@@ -33,24 +35,21 @@ class UnknownPolicyError(LookupError):
     """The client or a caller asked for a policy that the plan does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """An endpoint (index into the program's) of the plan, and the place of its target in the chain."""
 
     endpoint: int
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(msgspec.Struct, frozen=True, gc=False):
     """An endpoint of the rule's targets that may not be used, and what forbids it."""
 
     endpoint: int
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One decision on the way: the policy asked and the index of the rule that decided."""
 
     policy: Policy
@@ -62,8 +61,7 @@ class Step:
         return self.policy.rules[self.index]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What is to be done with one request.
 
     Attributes:
@@ -95,80 +93,88 @@ class Route:
         return self.steps[0].rule
 
 
-@dataclass(slots=True)
-class _Group:
-    """One target after exclusion: its endpoints in order, in service first decided later."""
-
-    endpoints: list[int]
-    retry: int
+Group = tuple[Sequence[int], int]
+"""One target after exclusion: its endpoints in the order of its rule, and the attempts it may make."""
 
 
-@dataclass(slots=True)
 class _Search:
     """The work on one request: what has been found so far."""
 
-    book: Book
-    facts: Facts
-    state: State
-    draw: ordering.Draw
-    forbidden: dict[int, str]
-    steps: list[Step] = field(default_factory=list)
-    groups: list[_Group] = field(default_factory=list)
-    excluded: dict[int, str] = field(default_factory=dict)
-    asked_unknown: bool = False
+    __slots__ = ("asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "groups", "state", "steps")
 
-    def decide(self, name: str) -> Rule:
-        policy = self.book.policies[name]
-        step = Step(policy, self.book.engines[name](self.facts))
-        self.steps.append(step)
-        return step.rule
+    def __init__(self, book: Book, facts: Facts, state: State, draw: float) -> None:
+        self.book = book
+        self.facts = facts
+        self.state = state
+        self.draw = ordering.Draw(draw)
+        self.forbidden = _forbidden(book, facts, state)
+        self.steps: list[Step] = []
+        self.groups: list[Group] = []
+        self.excluded: dict[int, str] = {}
+        self.asked_unknown = False
 
-    def add(self, use: Use, outer_where: Sequence[tuple[str, int]]) -> None:
-        """Add the targets of an action, each narrowed by its own `where` and those of the rules that called it."""
-        here = self.steps[-1]
-        wheres = (*outer_where, (here.policy.name, here.index))
+    def decide(self, name: str, outer: tuple[ReadyWhere, ...] = ()) -> None:
+        """Ask a policy and add what its rule uses, narrowed by the `where` of the rules that called it."""
+        index = self.book.engines[name](self.facts)
+        self.steps.append(Step(self.book.policies[name], index))
+        use = self.book.use(name, index)
+        if use is None:
+            return
         for target in use.targets:
             match target:
+                case ReadyTarget():
+                    self.add(target, use, outer)
                 case Call():
-                    rule = self.decide(target.policy)
-                    if isinstance(rule.action, Use):
-                        self.add(rule.action, wheres)
-                case Split():
-                    arm = self._arm(target)
-                    self._add_plain(arm, use.options, wheres)
+                    self.decide(target.policy, outer if use.where is None else (*outer, use.where))
                 case _:
-                    self._add_plain(target, use.options, wheres)
+                    self.add(self._plain(target, use), use, outer)
+
+    def _plain(self, target: Requested | Split, use: ReadyUse) -> ReadyTarget:
+        named = self._arm(target) if isinstance(target, Split) else target
+        if isinstance(named, Endpoints):
+            return self.book.plain(named.endpoints, use)
+        endpoints = self.book.named(self.facts["model"])
+        if not endpoints:
+            self.asked_unknown = True
+        return self.book.plain(endpoints, use)
 
     def _arm(self, split: Split) -> Endpoints | Requested:
         key = self.facts[split.by]
-        shares = [share for share, _ in split.shares]
         draw = self.draw if key is None else ordering.Draw(ordering.unit_hash(str(key)))
-        return split.shares[draw.pick(shares)][1]
+        return split.shares[draw.pick([share for share, _ in split.shares])][1]
 
-    def _add_plain(self, target: Endpoints | Requested, options: Options, wheres: Sequence[tuple[str, int]]) -> None:
-        named = self.book.stands_for(target, self.facts)
-        if isinstance(target, Requested) and not named:
-            self.asked_unknown = True
-        fit = [e for e in dict.fromkeys(named) if self._fits(e, wheres)]
-        if fit:
-            self.groups.append(_Group(self._in_order(fit, options), options.retry))
+    def add(self, target: ReadyTarget, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> None:
+        """Add a target: what is left of it, in its order."""
+        where = use.where
+        for endpoint, reason in target.refused:
+            self.excluded.setdefault(endpoint, self.forbidden.get(endpoint, reason))
+        narrowed = bool(self.forbidden or outer or (where is not None and where.test is not None))
+        fit: Sequence[int] = target.fit
+        if narrowed:
+            fit = [e for e in fit if self._admits(e, outer if where is None else (*outer, where))]
+        if not fit:
+            return
+        if target.settled is None:
+            fit = self._in_order(fit, use.options)
+        else:
+            fit = [e for e in target.settled if e in fit] if narrowed else target.settled
+        self.groups.append((fit, use.options.retry + 1))
 
-    def _fits(self, endpoint: int, wheres: Sequence[tuple[str, int]]) -> bool:
+    def _admits(self, endpoint: int, wheres: Sequence[ReadyWhere]) -> bool:
         reason = self.forbidden.get(endpoint)
-        for policy, index in wheres:
-            where = self.book.where(policy, index)
-            if reason is None and where is not None and not self._admits(where.refused, where.test, endpoint):
-                reason = where.text
+        if reason is None:
+            for where in wheres:
+                if endpoint in where.refused or (where.test is not None and self._fails(where.test, endpoint)):
+                    reason = where.text
+                    break
         if reason is not None:
             self.excluded.setdefault(endpoint, reason)
         return reason is None
 
-    def _admits(self, refused: frozenset[int], test: suitable.Test | None, endpoint: int) -> bool:
-        if test is None:
-            return endpoint not in refused
-        return test(suitable.measured_facts(self.book.fixed[endpoint], endpoint, self.state)) is not False
+    def _fails(self, test: suitable.Test, endpoint: int) -> bool:
+        return test(suitable.measured_facts(self.book.fixed[endpoint], endpoint, self.state)) is False
 
-    def _in_order(self, fit: list[int], options: Options) -> list[int]:
+    def _in_order(self, fit: Sequence[int], options: Options) -> list[int]:
         table = self.book.endpoints
         ordered = ordering.order(fit, options.by, self.cost, table, self.state, self.draw)
         if options.sticky is not None and (key := self.facts[options.sticky]) is not None:
@@ -202,10 +208,8 @@ def route(book: Book, policy: str | None, facts: Facts, state: State, draw: floa
     name = policy if policy is not None else _selected(book, facts)
     if name not in book.policies:
         raise UnknownPolicyError(name)
-    search = _Search(book, facts, state, ordering.Draw(draw), _forbidden(book, facts, state))
-    rule = search.decide(name)
-    if isinstance(rule.action, Use):
-        search.add(rule.action, ())
+    search = _Search(book, facts, state, draw)
+    search.decide(name)
     return _concluded(search)
 
 
@@ -223,9 +227,6 @@ def _forbidden(book: Book, facts: Facts, state: State) -> dict[int, str]:
         refused = guard.refused if guard.test is None else _refused_now(book, guard.test, state)
         for endpoint in refused:
             forbidden.setdefault(endpoint, f"guard {guard.name}")
-    for endpoint in book.unconfigured:
-        key = book.program.providers[book.endpoints[endpoint].provider].key_env
-        forbidden.setdefault(endpoint, f"no key: {key} is not set" if key else "no key")
     if book.smallest_context is not None:
         _forbid_small(book, facts, forbidden)
     if book.says_features:
@@ -242,6 +243,8 @@ def _refused_now(book: Book, test: suitable.Test, state: State) -> list[int]:
 
 
 def _forbid_small(book: Book, facts: Facts, forbidden: dict[int, str]) -> None:
+    if facts.request_tokens_at_most() <= (book.smallest_context or 0):
+        return
     tokens = facts["request.tokens"]
     if not isinstance(tokens, int | float) or tokens <= (book.smallest_context or 0):
         return
@@ -277,55 +280,61 @@ def _cache_key(facts: Facts) -> str | None:
 
 
 def _concluded(search: _Search) -> Route:
-    attempts, candidates = _sequence(search.groups, search.state)
-    excluded = tuple(Exclusion(e, by) for e, by in search.excluded.items())
     steps = tuple(search.steps)
-    last = steps[-1].rule.action
-    if attempts:
-        first = steps[0].rule.action
-        # A rule that does nothing but call a policy leaves the whole request to it.
-        own = next((step.rule.action for step in steps if not _only_calls(step.rule)), first)
-        options = own.options if isinstance(own, Use) else None
-        return Route(steps, candidates, excluded, attempts, options)
-    if isinstance(last, Reject):
-        message = last.message or f"rejected by rule {steps[-1].rule.label}"
-        return Route(steps, (), excluded, (), None, "rejected", last.status, message)
+    excluded = tuple([Exclusion(e, by) for e, by in search.excluded.items()]) if search.excluded else ()
+    if search.groups:
+        attempts, candidates = _sequence(search.groups, search.state)
+        return Route(steps, candidates, excluded, attempts, _governing(steps))
+    last = steps[-1].rule
+    if isinstance(last.action, Reject):
+        message = last.action.message or f"rejected by rule {last.label}"
+        return Route(steps, (), excluded, (), None, "rejected", last.action.status, message)
     if not excluded and search.asked_unknown:
         message = f"the model `{search.facts['model']}` is not served here"
         return Route(steps, (), (), (), None, "model_not_found", 404, message)
     reasons = ", ".join(dict.fromkeys(search.excluded.values()))
-    message = f"no endpoint is left for rule {steps[-1].rule.label}" + (f": {reasons}" if reasons else "")
+    message = f"no endpoint is left for rule {last.label}" + (f": {reasons}" if reasons else "")
     return Route(steps, (), excluded, (), None, "no_endpoints", 404, message)
 
 
-def _only_calls(rule: Rule) -> bool:
-    return isinstance(rule.action, Use) and all(isinstance(target, Call) for target in rule.action.targets)
+def _governing(steps: Sequence[Step]) -> Options | None:
+    """Return the options that hold for the whole request.
+
+    They are those of the first rule with a target of its own: one that does nothing but call a policy leaves
+    the request to it.
+    """
+    for step in steps:
+        action = step.rule.action
+        if isinstance(action, Use) and not all(isinstance(target, Call) for target in action.targets):
+            return action.options
+    return None
 
 
-def _sequence(groups: Sequence[_Group], state: State) -> tuple[tuple[int, ...], tuple[Candidate, ...]]:
+def _sequence(groups: Sequence[Group], state: State) -> tuple[tuple[int, ...], tuple[Candidate, ...]]:
     """Return the attempts in order and the candidates in order of preference.
 
     Each target has 1 + retry attempts, on different endpoints as long as it has them. Those in service come
     first, target by target; what is out of service comes after all of them, with the attempts that are left.
+    An endpoint that an earlier target tries, or lists, does not come again.
     """
     attempts: list[int] = []
     late: list[int] = []
     candidates: list[Candidate] = []
     candidates_late: list[Candidate] = []
-    seen: set[int] = set()
-    tried: set[int] = set()
-    for place, group in enumerate(groups):
-        serving = [state.in_service(e) for e in group.endpoints]
-        for endpoint, serves in zip(group.endpoints, serving, strict=True):
-            if endpoint not in seen:
-                seen.add(endpoint)
+    listed: set[int] = set()
+    for place, (endpoints, budget) in enumerate(groups):
+        up: list[int] = []
+        down: list[int] = []
+        for endpoint in endpoints:
+            serves = state.in_service(endpoint)
+            if endpoint not in listed:
+                listed.add(endpoint)
                 (candidates if serves else candidates_late).append(Candidate(endpoint, place))
-        fresh = [(e, s) for e, s in zip(group.endpoints, serving, strict=True) if e not in tried]
-        up = [e for e, serves in fresh if serves]
-        down = [e for e, serves in fresh if not serves]
-        budget = group.retry + 1 if fresh else 0
+            if not place or (endpoint not in attempts and endpoint not in late):
+                (up if serves else down).append(endpoint)
+        if not up and not down:
+            continue
         now = max(min(len(up), budget), budget - len(down)) if up else 0
-        attempts += [up[i % len(up)] for i in range(now)]
+        attempts += up[:now] if now <= len(up) else [up[i % len(up)] for i in range(now)]
         late += [down[i % len(down)] for i in range(budget - now)]
-        tried.update(attempts, late)
     return tuple(attempts + late), tuple(candidates + candidates_late)
