@@ -58,7 +58,7 @@ def check_file(name: str, root: Path | None) -> tuple[Program | None, list[Diagn
         files, found = load(Path(name), root)
     if not files:
         return None, found
-    program, more = check(files, broken=any(finding.severity == "error" for finding in found))
+    program, more = check(files, found)
     return program, [*found, *more]
 
 

@@ -102,7 +102,8 @@ class Paths:
         elif pool in scope.models:
             scope.use("model", pool)
         elif pool not in scope.providers:
-            report.unknown("E206", "pool", pool, path.argument.span, [*scope.pools, *scope.models, *scope.providers])
+            names = [*scope.pools, *scope.models, *scope.providers]
+            report.unknown("E206", "pool", pool, path.argument.span, names, f"declare it with `pool {pool} = …`")
             return None
         asked = Asked(f"{name}({pool})", f"{name}({pool})", REQUEST[name].type)
         return asked if path.zone is None else self._plain(path, asked)

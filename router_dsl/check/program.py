@@ -17,16 +17,23 @@ from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order
 
 
-def check(files: Sequence[ast.File], *, broken: bool = False) -> tuple[Program | None, list[Diagnostic]]:
+def check(
+    files: Sequence[ast.File], reported: Sequence[Diagnostic] = (), *, broken: bool = False
+) -> tuple[Program | None, list[Diagnostic]]:
     """Return the program that the files mean, or None when there is an error; and all findings, in order.
+
+    Syntax and import errors leave trees that lack declarations. An unknown name is then reported only when the text
+    does not seem to declare it, and, while an import is missing, only when it is near a known one; what a declaration
+    lacks is reported only when no error lies inside it. There is no program in any case.
 
     Args:
         files: The root file first, then every file it imports, as `load.load` gives them.
-        broken: Syntax or import errors have been reported already, so the trees may lack declarations: an
-            unknown name is then reported only when the text does not seem to declare it, and, while an
-            import is missing, only when it is near a known one. There is no program in any case.
+        reported: What `load.load` found; not repeated in the result.
+        broken: There are errors already, whether or not `reported` has them.
     """
-    report = Report([file.span.source for file in files], broken, broken and _imports_lost(files))
+    broken = broken or any(finding.severity == "error" for finding in reported)
+    sources = [file.span.source for file in files]
+    report = Report(sources, broken, reported, imports_lost=broken and _imports_lost(files))
     program = _program(collect(files, report), broken)
     sound = not broken and not report.has_errors
     return (program if sound else None), in_order(report.diagnostics)

@@ -81,6 +81,8 @@ def number(
 
 
 def _bounds(kind: Kind, low: float | None, high: float | None) -> str:
+    if kind == "money" and low == 1 and high is None:
+        return "it takes more than $0"
     shown = [None if bound is None else _shown(kind, bound) for bound in (low, high)]
     if shown[0] is not None and shown[1] is not None:
         return f"it takes {shown[0]} to {shown[1]}"

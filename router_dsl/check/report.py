@@ -18,11 +18,13 @@ class Report:
     Attributes:
         sources: The texts under check.
         broken: Syntax errors have removed parts of the files, so that declarations may be hidden.
+        reported: What loading and parsing have found.
         imports_lost: An imported file is not among the files, so that any name may be declared there.
     """
 
     sources: Sequence[Source]
     broken: bool = False
+    reported: Sequence[Diagnostic] = ()
     imports_lost: bool = False
     diagnostics: list[Diagnostic] = field(default_factory=list)
     has_errors: bool = False
@@ -61,8 +63,14 @@ class Report:
         return any(declared.search(source.text) for source in self.sources)
 
     def lost(self, node: ast.Node, word: str) -> bool:
-        """Whether `word` stands in the text of a node of a broken file, though perhaps not in its syntax tree."""
-        return self.broken and word in node.span.text
+        """Whether `word` may have stood in a node of a broken file, in a part that the syntax tree has lost."""
+        if not self.broken:
+            return False
+        span = node.span
+        return word in span.text or any(
+            finding.span.source is span.source and span.start <= finding.span.start < span.end
+            for finding in self.reported
+        )
 
 
 # A comment runs to the end of its line; `#` inside a string or a regex starts none.

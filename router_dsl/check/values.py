@@ -107,9 +107,9 @@ def regex(pattern: ast.Regex, report: Report) -> str:
     except re2.error as refused:
         reason = refused.args[0]
         shown = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        report.add("E304", f"RE2 refuses the regex: {shown}", pattern.span, _regex_help(pattern.pattern))
+        report.add("E304", f"regex that RE2 refuses: {shown}", pattern.span, _regex_help(pattern.pattern))
     except UnicodeEncodeError:
-        report.add("E304", "RE2 refuses the regex: it is not valid Unicode", pattern.span)
+        report.add("E304", "regex that RE2 refuses: it is not valid Unicode", pattern.span)
     return full
 
 
