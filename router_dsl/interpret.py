@@ -57,7 +57,7 @@ def why_not(cond: Cond | None, facts: Facts) -> str:
         return "it holds"
     match cond:
         case Atom():
-            return f"{cond.text} is false: {_seen(cond, facts)}"
+            return f"{cond.text} is false" + ("" if _says_it(cond, facts) else f": {_seen(cond, facts)}")
         case Not(item):
             return f"not ({text_of(item)}) is false: {_why(item, facts)}"
         case And(items):
@@ -164,9 +164,33 @@ _LONGEST_VALUE = 60
 """Characters of a fact's value shown in a reason; a prompt has many more."""
 
 
+def _says_it(atom: Atom, facts: Facts) -> bool:
+    """Whether the bare verdict tells the whole story: a bool fact that is false."""
+    return atom.op == "is" and value_of(facts, atom.fact) is False
+
+
 def _seen(atom: Atom, facts: Facts) -> str:
     value = value_of(facts, atom.fact)
+    if isinstance(value, str) and _asks_address(atom):
+        value = _address(value)
     return f"{atom.fact} is {'missing' if value is None else _shown(value)}"
+
+
+def _asks_address(atom: Atom) -> bool:
+    """Whether the question is about an IP address, whose operands are ranges of 32 hex digits."""
+    ends = [end for item in atom.items if isinstance(item, Range) for end in (item.low, item.high)]
+    return atom.fact == "client.ip" or (bool(ends) and all(isinstance(end, str) and len(end) == 32 for end in ends))
+
+
+def _address(digits: str) -> str:
+    """Return 32 hex digits as people write the address."""
+    from ipaddress import IPv6Address
+
+    try:
+        found = IPv6Address(int(digits, 16))
+    except ValueError:
+        return digits
+    return str(found.ipv4_mapped or found)
 
 
 def _shown(value: Value) -> str:
