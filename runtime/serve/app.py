@@ -108,6 +108,8 @@ class App:
                 status = cast("int", message["status"])
                 visit.end = "complete" if status < 400 else "error"
                 message["headers"] = [*cast("list[tuple[bytes, bytes]]", message["headers"]), *visit.head(status)]
+            elif visit.method == "HEAD":
+                message["body"] = b""
             await send(message)
 
         await self._pages(scope, receive, told)

@@ -1,0 +1,105 @@
+"""What the environment says, and keys as digests."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from runtime.serve.keys import KeyFormatError, Keys, bearer
+from runtime.serve.settings import DEFAULT_BODY_LIMIT_BYTES, SettingError, Settings, is_loopback
+
+
+def test_an_empty_environment_is_the_defaults() -> None:
+    assert Settings.read({}) == Settings()
+
+
+def test_every_setting_is_read() -> None:
+    settings = Settings.read(
+        {
+            "POINTSMAN_POLICY": "x.plan",
+            "POINTSMAN_ROOT": "rules",
+            "POINTSMAN_API_KEYS": "a,b",
+            "POINTSMAN_ANONYMOUS": "1",
+            "POINTSMAN_BODY_LIMIT": "2Mi",
+            "POINTSMAN_REGION": "eu",
+            "POINTSMAN_CLIENT_IP_HEADER": "X-Real-IP",
+        }
+    )
+    assert settings == Settings("x.plan", "rules", Keys.parse("a,b"), True, 2 << 20, "eu", "x-real-ip")
+
+
+def test_a_platforms_region_is_used_unless_ours_is_set() -> None:
+    assert Settings.read({"AWS_REGION": "eu-central-1"}).region == "eu-central-1"
+    assert Settings.read({"AWS_REGION": "eu-central-1", "POINTSMAN_REGION": "eu"}).region == "eu"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", DEFAULT_BODY_LIMIT_BYTES), ("500", 500), ("500k", 500_000), ("16Mi", 16 << 20), ("1.5M", 1_500_000), ("8MB", 8_000_000)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert Settings.read({"POINTSMAN_BODY_LIMIT": text}).body_limit_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POINTSMAN_BODY_LIMIT", "much"),
+        ("POINTSMAN_BODY_LIMIT", "-1"),
+        ("POINTSMAN_BODY_LIMIT", "0"),
+        ("POINTSMAN_BODY_LIMIT", "1x"),
+        ("POINTSMAN_BODY_LIMIT", "inf"),
+        ("POINTSMAN_BODY_LIMIT", "nan"),
+        ("POINTSMAN_BODY_LIMIT", "1ki2"),
+        ("POINTSMAN_ANONYMOUS", "maybe"),
+        ("POINTSMAN_API_KEYS", "good,sha256:zz"),
+        ("POINTSMAN_API_KEYS", "sha256:abcd"),
+    ],
+)
+def test_an_unusable_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        Settings.read({name: value})
+
+
+def test_keys_are_found_by_themselves_or_by_their_digest() -> None:
+    digest = hashlib.sha256(b"sk-two").hexdigest()
+    keys = Keys.parse(f" sk-one , sha256:{digest.upper()},, ")
+    assert keys.find("sk-one") == hashlib.sha256(b"sk-one").hexdigest()[:12]
+    assert keys.find("sk-two") == digest[:12]
+    assert keys.find("sk-three") is None
+    assert keys.find("") is None
+    assert keys.find("\udc80") is None
+
+
+def test_no_keys_open_nothing_and_are_false() -> None:
+    assert not Keys.parse(" , ")
+    assert Keys.parse("x")
+    assert Keys().find("x") is None
+
+
+def test_a_mistyped_digest_is_not_repeated() -> None:
+    with pytest.raises(KeyFormatError) as caught:
+        Keys.parse("ok,sha256:secret")
+    assert "secret" not in str(caught.value)
+    assert "entry 2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        (None, None), ("", None), ("Bearer", "Bearer"), ("Bearer abc", "abc"), ("bearer  abc ", "abc"),
+        ("abc", "abc"), ("Basic abc", None),
+    ],
+)  # fmt: skip
+def test_bearer(header: str | None, token: str | None) -> None:
+    assert bearer(header) == token
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False),
+     ("::", False), ("192.168.1.2", False), ("example.com", False), ("", False)],
+)  # fmt: skip
+def test_loopback(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
