@@ -420,9 +420,9 @@ class Program(msgspec.Struct, frozen=True):
 
 # --- trees: the rules of a policy as tables -------------------------------------------------------
 
-Mask = int | bytes | tuple[int, ...]
-"""A set of terms as it is stored: a small integer, little-endian bytes, or the bits that differ from the mask
-before it."""
+Mask = int | bytes
+"""A set of terms as stored: in a block of less than 64 an integer; else little-endian bytes, or as an integer the
+one bit that differs from the mask before it."""
 
 
 class Column(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -494,44 +494,32 @@ def blocks_of(case: bytes) -> tuple[Block, ...]:
     return _BLOCKS.decode(case)
 
 
+_NARROW = 64
+
+
 def pack_masks(masks: Sequence[int], terms: int) -> tuple[Mask, ...]:
-    """Return masks over `terms` bits as stored: each as its difference from the one before, where that is smaller."""
-    if terms < 64:
+    """Return masks over `terms` bits as they are stored."""
+    if terms < _NARROW:
         return tuple(masks)
-    size = (terms + 7) // 8
     packed: list[Mask] = []
-    before = 0
-    for mask in masks:
-        change = mask ^ before
-        # A flipped bit costs up to three bytes.
-        small = packed and change.bit_count() * 3 < size
-        packed.append(tuple(bits_of(change)) if small else mask.to_bytes(size, "little"))
-        before = mask
+    for number, mask in enumerate(masks):
+        # Along the values of an ordered fact, one rule begins or ends at a time.
+        change = mask ^ masks[number - 1] if number else 0
+        single = change.bit_count() == 1
+        packed.append(change.bit_length() - 1 if single else mask.to_bytes((terms + 7) // 8, "little"))
     return tuple(packed)
 
 
-def unpack_masks(packed: Sequence[Mask]) -> list[int]:
-    """Return stored masks as integers."""
+def unpack_masks(packed: Sequence[Mask], terms: int) -> list[int]:
+    """Return stored masks over `terms` bits as integers."""
+    if terms < _NARROW:
+        return cast("list[int]", list(packed))
     masks: list[int] = []
     mask = 0
     for item in packed:
-        if isinstance(item, int):
-            mask = item
-        elif isinstance(item, bytes):
-            mask = int.from_bytes(item, "little")
-        else:
-            for bit in item:
-                mask ^= 1 << bit
+        mask = int.from_bytes(item, "little") if isinstance(item, bytes) else mask ^ (1 << item)
         masks.append(mask)
     return masks
-
-
-def bits_of(mask: int) -> Iterator[int]:
-    """Give the numbers of the bits set, lowest first."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 # --- the artefact ---------------------------------------------------------------------------------

@@ -207,11 +207,14 @@ def _check_blocks(blocks: Sequence[Block], expected: Sequence[Sequence[Term]], t
 
 def _check_probe(table: Probe, wants_no: int, wants_yes: int, full: int) -> None:
     _require(facts_of(table.cond) == {table.fact}, "a probe asks another fact than it says")
-    _require(unpack_masks(table.masks) == [full & ~wants_yes, full & ~wants_no], "a probe keeps the wrong terms")
+    _require(
+        unpack_masks(table.masks, full.bit_length()) == [full & ~wants_yes, full & ~wants_no],
+        "a probe keeps the wrong terms",
+    )
 
 
 def _check_column(table: Column, factors: Mapping[Cond, int], full: int) -> None:
-    masks = unpack_masks(table.masks)
+    masks = unpack_masks(table.masks, full.bit_length())
     asked = sum(factors.values())
     _require(all(mask | asked == full for mask in masks), f"`{table.fact}` rules out a term that does not ask it")
     starts: defaultdict[str | int | float, int] = defaultdict(int)

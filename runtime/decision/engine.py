@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from router_dsl.plan import Block, Plan, Tree, blocks_of
-from runtime.decision.engine_blocks import Find, finder, limited
+from router_dsl.plan import Plan, Tree, blocks_of
+from runtime.decision.engine_blocks import Find, case_finder, finder, limited
 from runtime.decision.engine_conditions import Facts, condition
 
 __all__ = ["Decide", "Facts", "condition", "load"]
 
 Decide = Callable[[Facts], int]
+"""From the facts to the index of the rule that decides."""
 
 
 def load(plan: Plan) -> dict[str, Decide]:
@@ -25,43 +26,35 @@ def load(plan: Plan) -> dict[str, Decide]:
 def of_tree(tree: Tree) -> Decide:
     """Return the policy that a tree decides."""
     if tree.switch is None and len(tree.shared) == 1:
-        (block,) = tree.shared
-        find, full = finder(block), _full(block)
-        return lambda facts: find(facts, full)
+        return finder(tree.shared[0])
     return _switched(tree)
-
-
-def _full(block: Block) -> int:
-    return (1 << len(block.rules)) - 1
 
 
 def _switched(tree: Tree) -> Decide:
     switch, cases = tree.switch, tree.cases
-    shared = [(block.rules, finder(block), _full(block)) for block in tree.shared]
-    open_cases: dict[str, list[tuple[Find, int]]] = {}
+    shared = [(block.rules, block.rules[0], block.rules[-1], finder(block)) for block in tree.shared]
+    open_cases: dict[str, list[Find]] = {}
 
-    def opened(value: str) -> list[tuple[Find, int]]:
-        blocks = blocks_of(cases[value])
-        found = open_cases[value] = [(finder(block), _full(block)) for block in blocks]
+    def opened(value: str) -> list[Find]:
+        found = open_cases[value] = [case_finder(block) for block in blocks_of(cases[value])]
         return found
 
     def decide(facts: Facts) -> int:
         rule = -1
         value = None if switch is None else facts[switch]
         if value in cases:
-            for find, full in open_cases.get(value) or opened(value):
-                rule = find(facts, full)
+            for find in open_cases.get(value) or opened(value):
+                rule = find(facts)
                 if rule >= 0:
                     break
-        for rules, find, full in shared:
-            alive = full
-            if rule >= 0:
+        for rules, first, last, find in shared:
+            if rule < 0 or last < rule:
+                found = find(facts)
+            elif first < rule:
                 # Only an earlier rule can still overrule the one found.
-                if rules[0] > rule:
-                    return rule
-                if rules[-1] > rule:
-                    alive = limited(rules, rule)
-            found = find(facts, alive)
+                found = find(facts, limited(rules, rule))
+            else:
+                return rule
             if found >= 0:
                 return found
         return rule
