@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from router_dsl.plan import Plan, Tree, blocks_of
+from router_dsl.plan import Plan, Policy, Tree, blocks_of
 from runtime.decision.engine_blocks import Find, case_finder, finder, limited
 from runtime.decision.engine_conditions import Facts, condition
+from runtime.decision.engine_rules import is_small, written
 
 __all__ = ["Decide", "Facts", "condition", "load"]
 
@@ -20,7 +21,14 @@ def load(plan: Plan) -> dict[str, Decide]:
     A function asks `facts[name]` for the facts it needs, those that cost something only while a rule that could
     decide needs them. None is a missing fact.
     """
-    return {policy.name: of_tree(plan.trees[policy.name]) for policy in plan.program.policies}
+    return {policy.name: of_policy(policy, plan.trees[policy.name]) for policy in plan.program.policies}
+
+
+def of_policy(policy: Policy, tree: Tree) -> Decide:
+    """Return a policy: its rules one by one when they are few, else its tables."""
+    if is_small(policy.rules):
+        return written(policy.rules, tree.shared[0])
+    return of_tree(tree)
 
 
 def of_tree(tree: Tree) -> Decide:
