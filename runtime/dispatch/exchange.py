@@ -115,8 +115,6 @@ class Exchange:
     async def _answer(self, response: Response) -> None:
         if not 200 <= response.status < 300:
             await self._error(response)
-        elif incoming.coding(response.headers):
-            self._fail("malformed")  # `identity` was asked for; what cannot be read cannot be watched
         elif self._asked.stream:
             await self._stream(response)
         else:
@@ -207,7 +205,7 @@ class Exchange:
                 return
             if not chunk:
                 break
-        await self._end(relay, was_lost=was_lost, is_something=is_something)
+        self._end(relay, was_lost=was_lost, is_something=is_something)
         if relay.watch.done_seen:
             await _drain(response)
 
@@ -239,8 +237,8 @@ class Exchange:
         self._course.report(Waiting(self._number))
         return True
 
-    async def _end(self, relay: Relay, *, was_lost: bool, is_something: bool) -> None:
-        """Tell the flow how the stream ended, and the client when it ended well."""
+    def _end(self, relay: Relay, *, was_lost: bool, is_something: bool) -> None:
+        """Tell the flow how the stream ended. A missing `[DONE]` is added when the flow finds the answer complete."""
         watch = relay.watch
         if watch.error is not None:
             self.problem = normalise(502, (), msgspec.json.encode({"error": watch.error}), self._asked.unix_s)
@@ -248,8 +246,6 @@ class Exchange:
         elif watch.malformed:
             self._fail("malformed")
         elif self._is_relaying and watch.finished:
-            if not watch.done_seen:
-                await self._course.send(DONE, last=True)
             self._course.report(Finished(self._number))
         elif was_lost:
             self._fail("lost")

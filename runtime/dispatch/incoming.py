@@ -46,12 +46,3 @@ def media_type(headers: Headers) -> str:
         if name == b"content-type":
             return value.split(b";", 1)[0].strip().lower().decode("latin-1")
     return ""
-
-
-def coding(headers: Headers) -> str:
-    """Return the answer's content coding, empty for none."""
-    for name, value in headers:
-        if name == b"content-encoding":
-            found = value.strip().lower().decode("latin-1")
-            return "" if found == "identity" else found
-    return ""

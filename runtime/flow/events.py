@@ -61,7 +61,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer reached its proper end and the client has all of it."""
+    """The answer reached its proper end."""
 
     attempt: int
 

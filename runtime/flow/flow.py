@@ -234,7 +234,6 @@ class Flow:
             return []
         live.state = "relaying"
         self.committed = live.number
-        self._tries.clear()
         self._resume_s = self._hedge_s = None
         losers = [other for other in self._live.values() if other is not live]
         return [*(self._close(loser, "cancelled") for loser in losers), Commit(live.number)]
@@ -325,7 +324,6 @@ class Flow:
         self, end: End, attempt: int | None, reason: str, status: int, retry_after_s: float | None = None
     ) -> list[Action]:
         self.ended = True
-        self._tries.clear()
         self._resume_s = self._hedge_s = None
         closed = [self._close(live, "cancelled") for live in list(self._live.values())]
         return [*closed, Finish(end, attempt, reason, status, retry_after_s)]

@@ -16,7 +16,7 @@ from runtime.decision.route import Candidate, Route
 from runtime.dispatch.dispatcher import Dispatcher
 from runtime.dispatch.httpx_transport import HttpxTransport
 from runtime.dispatch.record import Record
-from runtime.dispatch.transport import Transport
+from runtime.dispatch.transport import Outgoing, Response, Transport
 from runtime.health.health import Health
 from runtime.wire import request as wire_request
 from tests.providers import scripted
@@ -157,6 +157,36 @@ class Bench:
         return await self.dispatcher.answer(call(body, headers), route, self.client)
 
 
+class Counted:
+    """A transport that knows how many of its answers are open."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.open = 0
+
+    async def send(self, request: Outgoing) -> Response:
+        response = await self._transport.send(request)
+        self.open += 1
+        return _CountedResponse(response, self)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+class _CountedResponse:
+    def __init__(self, response: Response, counted: Counted) -> None:
+        self.status, self.headers = response.status, response.headers
+        self._response = response
+        self._counted = counted
+
+    async def read(self) -> bytes:
+        return await self._response.read()
+
+    async def aclose(self) -> None:
+        self._counted.open -= 1
+        await self._response.aclose()
+
+
 def run(scenario: Callable[[Bench], Awaitable[None]], transport: Callable[[], Transport] = HttpxTransport) -> None:
     """Run a scenario, and check that it leaves neither a task nor a connection behind."""
 
@@ -168,11 +198,13 @@ def run(scenario: Callable[[Bench], Awaitable[None]], transport: Callable[[], Tr
                 tuple(provider(i, p.url) for i, p in enumerate(providers)), tuple(endpoint(i, i) for i in range(2))
             )
             health, clock = Health(found), Moment()
-            dispatcher = Dispatcher(found, health, {"openai": transport()}, KEYS, lambda: 0.5, clock=clock)
+            counted = Counted(transport())
+            dispatcher = Dispatcher(found, health, {"openai": counted}, KEYS, lambda: 0.5, clock=clock)
             await scenario(Bench(providers, dispatcher, health, clock))
             assert clock.next_s is None, "an alarm outlived its request"
             state = health.at(clock.now_s())
             assert [state.measured(i, "inflight") for i in range(2)] == [0, 0], "a permit outlived its request"
+            assert counted.open == 0, "an answer outlived its request"
             await dispatcher.aclose()
             for each in providers:
                 await each.until_all_closed()

@@ -437,6 +437,21 @@ def test_a_slow_client_is_not_a_stalled_provider() -> None:
     run(scenario)
 
 
+def test_a_slow_client_is_told_when_the_answer_takes_too_long() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.sse([say.event("Hello")], end="stall"))
+        bench.client.taking.clear()
+        asking = asyncio.create_task(bench.ask(STREAM, within_s=5.0))
+        await bench.client.until_chunks(1)
+        bench.clock.pass_by(5.0)
+        await bench.client.until_chunks(2)
+        bench.client.taking.set()
+        assert (await asking).end == "cut"
+        ends_in_error(bench, "Hello")
+
+    run(scenario)
+
+
 def test_the_same_endpoint_is_asked_again_after_a_pause() -> None:
     async def scenario(bench: Bench) -> None:
         bench.providers[0].then(say.status(503), say.unary())

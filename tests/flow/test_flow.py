@@ -102,6 +102,7 @@ def test_stall_counts_from_the_last_content_and_only_while_the_provider_is_waite
     it.on(Waiting(0), 10.0)
     assert it.deadline_s == 12.0
     it.on(Content(0), 11.0)
+    assert it.deadline_s is None, "the client is taking more"
     it.on(Waiting(0), 11.0)
     assert it.deadline_s == 13.0
     assert it.on(TimeUp(), 13.0) == [Close(0, "stall"), Finish("cut", 0, "stall", 200)]
@@ -193,6 +194,7 @@ def test_no_hedge_once_the_first_has_begun() -> None:
         it.start(0.0)
         it.on(event, 0.5)
         assert it.on(TimeUp(), 1.0) == []
+        assert it.deadline_s is None or it.deadline_s > 1.0
 
 
 def test_no_hedge_after_a_fail_over() -> None:

@@ -27,6 +27,7 @@ class FakeClient:
         self.taking = asyncio.Event()
         self.taking.set()
         self.breaks = False
+        self._is_sending = False
         self._gone = asyncio.Event()
         self._changed = asyncio.Condition()
 
@@ -50,10 +51,15 @@ class FakeClient:
         assert data
         if self.breaks:
             raise ConnectionResetError
+        assert not self._is_sending, "one at a time"
         self.chunks.append(data)
         self.is_closed = last
         await self._note()
-        await self.taking.wait()
+        self._is_sending = True
+        try:
+            await self.taking.wait()
+        finally:
+            self._is_sending = False
 
     async def gone(self) -> None:
         await self._gone.wait()
