@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from router_dsl.compile.columns import EMPTY, LOWEST_NUMBER, LOWEST_TEXT, MISSING, OTHER, Turns, turns_of
 from router_dsl.compile.layout import split
-from router_dsl.compile.terms import Term, facts_of, plain, terms
+from router_dsl.compile.terms import Term, atoms_of, facts_of, plain, terms
 from router_dsl.interpret import Value, holds
 from router_dsl.plan import (
     And,
+    Atom,
     Block,
     Certificate,
     Column,
@@ -39,7 +41,9 @@ from router_dsl.plan import (
     Policy,
     Probe,
     Program,
+    Range,
     Rule,
+    Scalar,
     Tree,
     blocks_of,
     encode_body,
@@ -246,8 +250,32 @@ def _answers(cond: Cond, fact: str) -> tuple[Turns, list[tuple[Value, bool]]]:
     values: list[Value] = [
         MISSING, EMPTY, OTHER, False, True, LOWEST_TEXT, "\0", LOWEST_NUMBER, 0, 1, math.nan,
         *turns.points, *turns.starts, *turns.numbers,
+        *(near for atom in atoms_of(cond) for constant in _constants(atom) for near in _near(constant)),
     ]  # fmt: skip
     return turns, [(value, holds(cond, {fact: value})) for value in values]
+
+
+def _constants(atom: Atom) -> Iterator[Scalar]:
+    """Give what a question compares the fact with."""
+    if atom.value is not None:
+        yield atom.value
+    for item in atom.items:
+        if isinstance(item, Range):
+            yield from (item.low, item.high)
+        else:
+            yield item
+
+
+def _near(constant: Scalar) -> tuple[Scalar, ...]:
+    """Return the constant and its neighbours: where turns would be missed if `turns_of` were wrong."""
+    if isinstance(constant, bool):
+        return (constant,)
+    if isinstance(constant, str):
+        last = constant[-1:]
+        after = (constant[:-1] + chr(ord(last) + 1),) if last and ord(last) < sys.maxunicode else ()
+        return constant, constant[:-1], constant + "\0", constant + "~", *after
+    near = (math.nextafter(constant, -math.inf), math.nextafter(constant, math.inf)) if abs(constant) < 2**53 else ()
+    return constant, constant - 1, constant + 1, *near
 
 
 def class_of(table: Column, value: Value) -> int:
