@@ -78,8 +78,8 @@ def tables() -> Mapping[str, str]:
 def filled(reference: str) -> str:
     """Return the language reference with its tables up to date."""
     for name, table in tables().items():
-        place = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        reference = place.sub(lambda match, table=table: f"{match[1]}{table}{match[2]}", reference)  # type: ignore[misc]
+        place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        reference = place.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", reference)  # type: ignore[misc]
     return reference
 
 

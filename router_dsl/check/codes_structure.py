@@ -36,11 +36,11 @@ STRUCTURE: dict[str, tuple[str, str, str, str]] = {
     ),
     "E406": (
         "malformed option",
-        "The option takes other values; the message says which. A key is never written into a policy: `key env.NAME` "
-        'says which variable holds it, `key secret "name"` where the secret store keeps it.',
-        'provider p { url "https://p.example/v1"  key "sk-123" }\nmodel m { serve p "m" }\n'
+        "The option takes other values; the message says which. The name and the value of a `header` must be such as "
+        "HTTP can carry.",
+        'provider p { url "https://p.example/v1"  header "x title" "chat" }\nmodel m { serve p "m" }\n'
         "policy main { otherwise -> m }",
-        'provider p { url "https://p.example/v1"  key env.P_KEY }\nmodel m { serve p "m" }\n'
+        'provider p { url "https://p.example/v1"  header "x-title" "chat" }\nmodel m { serve p "m" }\n'
         "policy main { otherwise -> m }",
     ),
     "E407": (

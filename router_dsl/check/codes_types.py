@@ -47,8 +47,8 @@ TYPES: dict[str, tuple[str, str, str, str]] = {
         "number out of range",
         "`reject` answers with a status from 400 to 599, `retry` takes 0 to 10, a percentage 0% to 100%, a duration "
         "at least a millisecond; tokens and counts are whole; prices are exact to nine decimals.",
-        "policy main { otherwise -> reject 200 }",
-        "policy main { otherwise -> reject 403 }",
+        "policy main { a: when stream -> reject 200  otherwise -> m }",
+        "policy main { a: when stream -> reject 403  otherwise -> m }",
     ),
     "E308": (
         "not a condition",

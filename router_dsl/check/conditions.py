@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +26,8 @@ REFUSED = Atom("", "missing", None, (), "")
 # Deeper nesting and larger expansions come from machines or mistakes; every later pass may recurse this deep.
 DEEPEST = 100
 MOST_QUESTIONS = 10_000
+
+_BOTH: frozenset[Side] = frozenset({"request", "endpoint"})
 
 Items = tuple[Range | str | int | float | bool, ...]
 
@@ -292,29 +293,42 @@ class Conditions:
 
     def sides(self, let: ast.Let) -> frozenset[Side]:
         """Return where a let condition makes sense: on requests, on endpoints, on both or (mixed up) on neither."""
-        if let.name.text not in self._sides:
-            self._sides[let.name.text] = self._find_sides(let)
+        # Depth first without recursion: the lets it uses are settled before it, so each is looked at once.
+        stack = [] if let.name.text in self._sides else [let]
+        while stack:
+            name = stack[-1].name.text
+            facts, inner = self._parts(stack[-1])
+            pending = [other for other in inner if other.name.text not in self._sides]
+            if name in self._sides or not pending:
+                stack.pop()
+                found = frozenset.intersection(
+                    _BOTH,
+                    *(self._sides_of(fact) for fact in facts),
+                    *(self._sides[other.name.text] for other in inner),
+                )
+                self._sides[name] = found
+            else:
+                # In a circle, which is reported elsewhere, it counts as fitting anywhere until it is settled.
+                self._sides[name] = _BOTH
+                stack += pending
         return self._sides[let.name.text]
 
-    def _find_sides(self, let: ast.Let) -> frozenset[Side]:
-        request = endpoint = True
-        for node in self._questions(let):
-            if isinstance(node, ast.Over):
-                endpoint = False
-            else:
-                on_request, on_endpoint = is_request_fact(node, self.scope), node.text in ENDPOINT
-                if on_request or on_endpoint:  # an unknown name says nothing about its let
-                    request, endpoint = request and on_request, endpoint and on_endpoint
+    def _sides_of(self, asked: ast.Path | ast.Over) -> frozenset[Side]:
+        if isinstance(asked, ast.Over):
+            return frozenset({"request"})
         found: set[Side] = set()
-        if request:
+        if is_request_fact(asked, self.scope):
             found.add("request")
-        if endpoint:
+        if asked.text in ENDPOINT:
             found.add("endpoint")
-        return frozenset(found)
+        # A name that is neither is reported elsewhere and says nothing about its let.
+        return frozenset(found) or _BOTH
 
-    def _questions(self, let: ast.Let) -> Iterator[ast.Path | ast.Over]:
-        """Give every fact and limit that a let asks, through the lets it uses; no nesting is too deep for it."""
-        seen, stack = {let.name.text}, [let.value]
+    def _parts(self, let: ast.Let) -> tuple[list[ast.Path | ast.Over], list[ast.Let]]:
+        """Return the facts and limits that a let asks itself, and the lets it uses."""
+        asked: list[ast.Path | ast.Over] = []
+        inner: list[ast.Let] = []
+        stack = [let.value]
         while stack:
             node = stack.pop()
             match node:
@@ -323,13 +337,13 @@ class Conditions:
                 case ast.Not():
                     stack.append(node.item)
                 case ast.Over():
-                    yield node
+                    asked.append(node)
                 case ast.ListOf():
                     pass
                 case _:
-                    inner = self.scope.lets.get(node.fact.text) if isinstance(node, ast.Alone) else None
-                    if inner is None:
-                        yield node.fact
-                    elif inner.name.text not in seen:
-                        seen.add(inner.name.text)
-                        stack.append(inner.value)
+                    used = self.scope.lets.get(node.fact.text) if isinstance(node, ast.Alone) else None
+                    if used is None:
+                        asked.append(node.fact)
+                    else:
+                        inner.append(used)
+        return asked, inner

@@ -44,10 +44,11 @@ def _limit(node: ast.Limit, scope: Scope, conditions: Conditions) -> Limit:
     report, unit = scope.report, _ONE.get(node.unit.text, node.unit.text)
     of = f"limit `{node.name.text}`"
     if unit not in UNITS:
-        near = report.near(unit, UNITS)
-        help = f"did you mean `{near}`?" if near else "it counts `requests`, `tokens` or `$`"
-        report.add("E213", f"{of} cannot count `{unit}`", node.unit.span, help)
-        unit = "requests"
+        if not report.lost(node, unit):
+            near = report.near(unit, UNITS)
+            help = f"did you mean `{near}`?" if near else "it counts `requests`, `tokens` or `$`"
+            report.add("E213", f"{of} cannot count `{unit}`", node.unit.span, help)
+        unit = "$" if node.amount.unit == "$" else "requests"
     per = PERIODS.get(node.per.text)
     if per is None:
         near = report.near(node.per.text, PERIODS)

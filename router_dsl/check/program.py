@@ -13,6 +13,7 @@ from router_dsl.check.options import ActionOptions
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope, collect
 from router_dsl.check.targets import Targets
+from router_dsl.compile.build import refusals
 from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order
 
@@ -35,8 +36,10 @@ def check(
     sources = [file.span.source for file in files]
     report = Report(sources, broken, reported, imports_lost=broken and _imports_lost(files))
     program = _program(collect(files, report), broken)
-    sound = not broken and not report.has_errors
-    return (program if sound else None), in_order(report.diagnostics)
+    if broken or report.has_errors:
+        return None, in_order(report.diagnostics)
+    refused = refusals(program, files)
+    return (None if refused else program), in_order([*report.diagnostics, *refused])
 
 
 def _program(scope: Scope, broken: bool) -> Program:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from router_dsl.check.program import check
 from router_dsl.load import load_text
 from router_dsl.source import Diagnostic, in_order, render
