@@ -15,6 +15,7 @@ from runtime.decision.facts import Call
 from runtime.decision.route import Candidate, Route
 from runtime.dispatch.dispatcher import Dispatcher
 from runtime.dispatch.httpx_transport import HttpxTransport
+from runtime.dispatch.pool import Http1Transport
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Outgoing, Response, Transport
 from runtime.health.health import Health
@@ -187,9 +188,13 @@ class _CountedResponse:
         await self._response.aclose()
 
 
-def run(scenario: Callable[[Bench], Awaitable[None]], transport: Callable[[], Transport] = HttpxTransport) -> None:
-    """Run a scenario, and check that it leaves neither a task nor a connection behind."""
+def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    """Run a scenario over every transport, and check that it leaves neither a task nor a connection behind."""
+    for transport in (HttpxTransport, Http1Transport):
+        _run_over(transport, scenario)
 
+
+def _run_over(transport: Callable[[], Transport], scenario: Callable[[Bench], Awaitable[None]]) -> None:
     async def whole() -> None:
         before = asyncio.all_tasks()
         async with AsyncExitStack() as stack:

@@ -327,6 +327,22 @@ def sse(found: Iterable[bytes], *headers: tuple[str, str], end: str = "end") -> 
     return script
 
 
+def sse_halted(first: Iterable[bytes], gate: asyncio.Event, rest: Iterable[bytes], end: str = "end") -> Script:
+    """Send a stream in two parts, the second once the gate opens; `end` as in `sse`."""
+    parts = (list(first), list(rest))
+
+    async def script(talk: Talk) -> None:
+        await talk.head(200, SSE)
+        for chunk in parts[0]:
+            await talk.chunk(chunk)
+        await gate.wait()
+        for chunk in parts[1]:
+            await talk.chunk(chunk)
+        await _finish(talk, end)
+
+    return script
+
+
 async def _finish(talk: Talk, end: str) -> None:
     match end:
         case "end":
