@@ -318,20 +318,7 @@ class Tag(Node):
 
 
 Option = (
-    By
-    | Where
-    | Sticky
-    | PreferCache
-    | Deadline
-    | Retry
-    | Hedge
-    | Escalate
-    | Shadow
-    | Cap
-    | Set
-    | Drop
-    | Cache
-    | Tag
+    By | Where | Sticky | PreferCache | Deadline | Retry | Hedge | Escalate | Shadow | Cap | Set | Drop | Cache | Tag
 )
 
 
@@ -548,17 +535,7 @@ class ExpectBound(Node):
     limit: Number
 
 
-Step = (
-    Given
-    | Fault
-    | GivenOver
-    | UsePolicy
-    | ExpectRule
-    | ExpectTarget
-    | ExpectReject
-    | ExpectOrder
-    | ExpectBound
-)
+Step = Given | Fault | GivenOver | UsePolicy | ExpectRule | ExpectTarget | ExpectReject | ExpectOrder | ExpectBound
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,9 +572,7 @@ class AssertReachable(Node):
 
 Assertion = AssertNever | AssertBound | AssertReachable
 
-Declaration = (
-    Import | Provider | Model | Pool | Fact | Let | Defaults | Guard | Limit | Policy | Test | Assertion
-)
+Declaration = Import | Provider | Model | Pool | Fact | Let | Defaults | Guard | Limit | Policy | Test | Assertion
 
 
 @dataclass(frozen=True, slots=True)

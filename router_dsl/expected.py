@@ -33,11 +33,11 @@ _WORDS = {
     "STRING": "a string",
     "NUMBER": "a number",
     "REGEX": "a regex `/…/`",
-    "LABEL": "a rule `LABEL: when …`",
+    "LABEL": "a rule's label",
     "$END": "the end of the file",
 }
 # What may always follow a name; worth saying only where nothing else may.
-_CONTINUATIONS = frozenset({"DOT", "AT", "SLASH", "LPAR", "DOTDOT", "SEMICOLON"})
+_CONTINUATIONS = frozenset({"DOT", "AT_SIGN", "SLASH", "LPAR", "DOTDOT", "SEMICOLON"})
 
 
 def in_words(accepted: Iterable[str]) -> str:
@@ -48,7 +48,9 @@ def in_words(accepted: Iterable[str]) -> str:
         if len(group & left) >= fewest:
             parts.append(name)
             left -= group | ({"NOT", "STRING"} if name in ("a condition", "an action", "a target") else set())
-    left = left - _CONTINUATIONS or left
+    left = left - _CONTINUATIONS if parts else left - _CONTINUATIONS or left
+    if parts or len(left) > 1:
+        left.discard("$END")
     if parts and "NOT" in left and "IN" not in left and "a comparison" in parts[0]:
         left.discard("NOT")
     parts += sorted((_WORDS[terminal] for terminal in left if terminal in _WORDS), key=len)

@@ -16,6 +16,8 @@ from router_dsl.source import Diagnostic, Source, Span
 
 # Deeper than a person reads, far from where recursion over the tree would hurt.
 MAX_DEPTH = 64
+# Nobody reads more; a file of junk stays quick.
+MAX_FINDINGS = 500
 
 PUNCTUATION = {
     "->": "ARROW",
@@ -31,7 +33,7 @@ PUNCTUATION = {
     ",": "COMMA",
     ":": "COLON",
     ";": "SEMICOLON",
-    "@": "AT",
+    "@": "AT_SIGN",
     "/": "SLASH",
     "|": "BAR",
     "(": "LPAR",
@@ -131,11 +133,13 @@ _TOKEN = re.compile(
     | (?P<ODD_NUMBER>[-+]?\$?[0-9]++(?:[\w%$]|[-./:](?=\w))*+)
     | (?P<ODD_NAME>\w++(?:-\w++)*+)
     | (?P<SPACE>[^\S \t\r\n\f\v]++)
-    | (?P<ODD>\$\w*+|[-+]|[^\w\s"'`“”„«»‘’‚\#(){{}}\[\]<>=!&|.,:;@/$+→⇒≤≥≠…-]++)
+    | (?P<ODD>\$\w*+|[-+]++|[^\w\s"'`“”„«»‘’‚\#(){{}}\[\]<>=!&|.,:;@/$+→⇒≤≥≠…-]++)
     )""",
     re.VERBOSE,
 )
 _REGEX = re.compile(r"/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*+\]|\[)++)/(\w*)")
+_PART = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*|.", re.DOTALL)
+_URL = re.compile(r"[^\s\"'{},]+")
 _ESCAPE = re.compile(
     r"\\(?:[\"\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})"
     r"|(\\(?:u[0-9a-fA-F]{0,4}|.))"
@@ -164,7 +168,7 @@ def lex(source: Source) -> Lexed:
     tokens = lexed.tokens
     depth = _Depth()
     place = 1 if text.startswith("\ufeff") else 0
-    while (match := _TOKEN.match(text, place)) is not None:
+    while (match := _TOKEN.match(text, place)) is not None and len(lexed.diagnostics) < MAX_FINDINGS:
         kind = match.lastgroup
         assert kind is not None
         start, place = match.span(kind)
@@ -188,7 +192,16 @@ def lex(source: Source) -> Lexed:
         elif kind == "STRING":
             if "\\" in word or not word.isprintable():
                 _check_string(lexed, word, start)
-        elif kind != "NUMBER":
+        elif kind == "NUMBER" or kind == "ODD_NUMBER":
+            if tokens and tokens[-1].kind == "DOT":
+                # Behind a dot stands a name, whatever it begins with: `body.messages.0.role`, `header.3d-id`.
+                found = _PART.match(text, start)
+                assert found is not None
+                kind, word, place = "NAME", found[0], found.end()
+            elif kind == "ODD_NUMBER":
+                place = _odd(lexed, kind, start, place)
+                continue
+        else:
             place = _odd(lexed, kind, start, place)
             continue
         tokens.append(Token(source, kind, word, start, place))
@@ -206,6 +219,13 @@ def _regex_may_follow(tokens: list[Token]) -> bool:
     return tokens[-2].kind in ("NAME", "STRING", "RPAR")
 
 
+def _scheme(tokens: list[Token], start: int) -> int | None:
+    """Return where an address without quotation marks begins, when `//` is a part of one."""
+    if len(tokens) < 2 or tokens[-1].kind != "COLON" or tokens[-1].end != start:
+        return None
+    return tokens[-2].start if tokens[-2].kind == "NAME" and tokens[-2].end == tokens[-1].start else None
+
+
 def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
     """Take in what is no plain word; return where to go on."""
     source = lexed.source
@@ -214,6 +234,13 @@ def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
     if kind in ("PUNCTUATION", "COMMENT") and _regex_may_follow(lexed.tokens):
         return _regex(lexed, start)
     match kind:
+        case "COMMENT" if word == "//" and (begin := _scheme(lexed.tokens, start)) is not None:
+            found = _URL.match(source.text, begin)
+            assert found is not None
+            del lexed.tokens[-2:]
+            start, end, word = begin, found.end(), found[0]
+            lexed.report(codes.BAD_STRING, "an address is a string", start, end, f'write `"{_shown(word)}"`')
+            stands_for, word = "STRING", json.dumps(word)
         case "COMMENT":
             stop = source.text.find("*/", end) + 2 if word == "/*" else 0
             if stop < 2:
@@ -241,7 +268,7 @@ def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
                 f"a bare name cannot be `{_shown(word)}`",
                 start,
                 end,
-                "names are ASCII letters, digits, `_` and `-`; write any other name as a string",
+                f'any other name is a string: `"{_shown(word)}"`',
             )
             stands_for = "NAME"
         case "SPACE":
@@ -262,7 +289,7 @@ def _quoted(lexed: Lexed, word: str, start: int, end: int) -> tuple[str, str]:
         return "STRING", json.dumps(word[1:])
     lexed.report(
         codes.BAD_STRING,
-        f"`{_shown(word)}` has the wrong quotation marks",
+        "a string stands in straight double quotes",
         start,
         end,
         f'write `"{_shown(word[1:-1])}"`',
@@ -271,10 +298,10 @@ def _quoted(lexed: Lexed, word: str, start: int, end: int) -> tuple[str, str]:
 
 
 def _odd_character(lexed: Lexed, word: str, start: int, end: int) -> None:
-    if word[0] in "+-" and len(word) == 1:
+    if word[0] in "+-":
         help_ = "there is no arithmetic here" if word == "+" else "a hyphen stands only inside a name; an arrow is `->`"
     elif word[0] == "$":
-        help_ = "an amount is `$0.90`; a variable of the environment is `env.NAME`, behind `key`"
+        help_ = "an amount is `$0.90`; a variable of the environment is `env.NAME`, after `key`"
     else:
         help_ = None
     what = f"`{_shown(word)}` has no meaning here" if word.isprintable() else _unseen(word[0])
@@ -289,7 +316,7 @@ def _regex(lexed: Lexed, start: int) -> int:
         end = line_end if line_end > 0 else len(source.text)
         end = start + len(source.text[start:end].rstrip())
         lexed.report(codes.BAD_REGEX, "this regex does not end on its line", start, end, "close it with `/`")
-        lexed.tokens.append(Token(source, "REGEX", "/x/", start, end))
+        lexed.tokens.append(Token(source, "BAD", source.text[start:end], start, end))
         return end
     if found[2] not in ("", "i"):
         lexed.report(

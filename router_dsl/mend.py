@@ -45,19 +45,22 @@ _ALIASES = {
     "expects": ("expect",),
 }
 _SWAPS: dict[str, tuple[str, ...]] = {
-    "ASSIGN": ("EQ", "COLON"),
+    "ASSIGN": ("EQ", "COLON", "FROM"),
     "EQ": ("ASSIGN",),
     "COLON": ("ASSIGN", "ARROW"),
-    "ARROW": (),
+    "ARROW": ("REQUIRE",),
     "LT": ("LE",),
     "LPAR": ("LSQB",),
     "RPAR": ("RSQB",),
+    "LSQB": ("LBRACE",),
     "LBRACE": ("LSQB",),
+    "RSQB": ("RBRACE",),
     "BAR": ("OR", "COMMA"),
     "COMMA": ("ELSE",),
-    "DOTDOT": (),
+    "SLASH": ("PER",),
 }
-_ACTION_WORDS = ("NAME", "STRING", "REQUESTED", "SPLIT", "POLICY", "REJECT")
+# Words that begin a part of their own: what is wrong there is not what stands before them.
+_STARTERS = frozenset({"when", "otherwise", "from", "require"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ class Mended:
     tokens: tuple[Token, ...]
     finding: Diagnostic | None
     again: bool = False
+
+    @property
+    def is_guess(self) -> bool:
+        """What was meant may be something else."""
+        return self.finding is not None and is_guess(self.finding)
+
+
+def is_guess(finding: Diagnostic) -> bool:
+    """Whether a mended mistake may have been mended wrong."""
+    return finding.code in (codes.LEFT_OUT, codes.UNEXPECTED)
 
 
 def mend(token: Token, ahead: Sequence[Token], accepted: Collection[str], keywords: Mapping[str, str]) -> Mended | None:
@@ -94,28 +107,40 @@ def mend(token: Token, ahead: Sequence[Token], accepted: Collection[str], keywor
         message = f"`{token.text}` where `{sign}` is meant"
         return Mended((_stand_in(token, swap, sign),), _finding(codes.OTHER_WORD, message, token, f"write `{sign}`"))
     if token.kind == "NAME" and "LABEL" in accepted and ahead and ahead[0].text == "when":
-        message = f"expected `:` behind the label `{token.text}`"
+        message = f"expected `:` after the label `{token.text}`"
         tokens = (_stand_in(token, "LABEL", token.text), _stand_in(token, "COLON", ":"))
         return Mended(tokens, _finding(codes.LEFT_OUT, message, token, f"write `{token.text}: when …`"))
-    if token.kind in ("NAME", "STRING", "NUMBER"):
-        return _left_out(token, accepted, keywords, ahead)
-    if token.kind == "COMMA":
-        return Mended((), _finding(codes.UNEXPECTED, "unexpected `,`", token, "white space separates these"))
-    return None
+    if token.kind == "RPAR" and "NAME" not in accepted:
+        return Mended((), _finding(codes.UNBALANCED, "this `)` closes nothing", token))
+    if token.kind == "COMMA" and len(accepted) > 3:
+        value_missing = "NAME" in accepted or "NUMBER" in accepted
+        help_ = "something is missing before it" if value_missing else "white space separates these"
+        return Mended((), _finding(codes.UNEXPECTED, "unexpected `,`", token, help_))
+    return _left_out(token, ahead, accepted, keywords)
 
 
 def _left_out(
-    token: Token, accepted: Collection[str], keywords: Mapping[str, str], ahead: Sequence[Token]
+    token: Token, ahead: Sequence[Token], accepted: Collection[str], keywords: Mapping[str, str]
 ) -> Mended | None:
-    shown = token.text
-    if "COMMA" in accepted:
-        finding = _finding(codes.LEFT_OUT, f"expected `,` before `{shown}`", token)
-        return Mended((_stand_in(token, "COMMA", ","),), finding, again=True)
-    terminal = keywords.get(token.text, token.kind)
-    if "ARROW" in accepted and not any(t.kind == "ARROW" for t in ahead) and terminal in _ACTION_WORDS:
-        finding = _finding(codes.LEFT_OUT, f"expected `->` before `{shown}`", token, f"write `-> {shown}`")
-        return Mended((_stand_in(token, "ARROW", "->"),), finding, again=True)
-    return None
+    """Return the sign or keyword that must have stood before a word."""
+    if token.kind not in ("NAME", "STRING", "NUMBER") or token.text in _STARTERS:
+        return None
+    missing = None
+    if len(accepted) == 1:
+        missing = next(iter(accepted))
+    elif "COMMA" in accepted and "SOFT" not in accepted:
+        missing = "COMMA"
+    elif token.kind == "NUMBER" or "NAME" in accepted:
+        return None
+    elif "REQUIRE" in accepted:
+        missing = "REQUIRE"
+    elif "ARROW" in accepted and not any(t.kind == "ARROW" for t in ahead):
+        missing = "ARROW"
+    sign = None if missing is None else SIGNS.get(missing) or {t: word for word, t in keywords.items()}.get(missing)
+    if missing is None or sign is None:
+        return None
+    finding = _finding(codes.LEFT_OUT, f"expected `{sign}` before `{token.text}`", token)
+    return Mended((_stand_in(token, missing, sign),), finding, again=True)
 
 
 def _odd_number(token: Token, accepted: Collection[str]) -> Mended | None:

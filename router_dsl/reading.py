@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 from router_dsl import ast
 from router_dsl.lex import Token
-from router_dsl.mend import mend
+from router_dsl.mend import is_guess, mend
 from router_dsl.source import Diagnostic
 
 END = "$END"
+
+# Past so many mistakes in one piece nothing is clear any more.
+_MOST_MENDED = 20
+# How far to look for a rule's arrow; a rule of more words has one further back.
+_AHEAD = 200
 
 Value = Token | ast.Node | list["Value"]
 
@@ -58,13 +63,15 @@ class Stuck:
         token: The word it cannot take, or None at the end.
         before: The word before it, or None at the beginning.
         accepted: The terminals it would take.
-        was_name: `before` was read as a keyword where a name could have stood.
+        was_name: `before` was read as a keyword, and all would be well were it a name.
+        keywords: The keywords before it, since the last label or opening brace.
     """
 
     token: Token | None
     before: Token | None
     accepted: frozenset[str]
-    was_name: bool
+    was_name: bool = False
+    keywords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,36 +98,13 @@ def read(tables: Tables, tokens: Sequence[Token]) -> ast.File | None:
 
 def read_mending(tables: Tables, tokens: Sequence[Token]) -> Reading:
     """Read tokens as a file, small mistakes as what was meant."""
-    state = _State(tables)
-    findings: list[Diagnostic] = []
-    before: Token | None = None
-    was_name = False
-    for i, token in enumerate(tokens):
-        terminal = state.terminal(token)
-        if not state.takes(terminal):
-            accepted = state.accepted()
-            stuck = Stuck(token, before, accepted, was_name)
-            mended = mend(token, tokens[i + 1 :], accepted, tables.keywords)
-            if mended is None:
-                return Reading(None, findings, stuck)
-            if mended.finding is not None:
-                findings.append(mended.finding)
-            for stand_in in mended.tokens:
-                if not (state.takes(stand_in.type) and state.feed(stand_in, stand_in.type)):
-                    return Reading(None, findings, stuck)
-            if not mended.again:
-                before, was_name = token, False
-                continue
-            terminal = state.terminal(token)
-            if not state.takes(terminal):
-                return Reading(None, findings, Stuck(token, before, state.accepted(), False))
-        was_name = token.kind == "NAME" and terminal != "NAME" and state.takes("NAME")
-        state.feed(token, terminal)
-        before = token
-    file = state.finish() if state.takes(END) else None
-    if file is None:
-        return Reading(None, findings, Stuck(None, before, state.accepted(), was_name))
-    return Reading(file, findings)
+    run = _MendingRun(_State(tables))
+    for i in range(len(tokens)):
+        stuck = run.step(tokens, i)
+        if stuck is not None:
+            return Reading(None, run.findings, stuck)
+    file = run.state.finish() if run.state.takes(END) else None
+    return Reading(file, run.findings, None if file is not None else run.stuck(None))
 
 
 class _State:
@@ -132,6 +116,11 @@ class _State:
         self._tables = tables
         self._states = [tables.start]
         self._values: list[Value] = []
+
+    @property
+    def keywords(self) -> Mapping[str, str]:
+        """Each keyword's terminal."""
+        return self._tables.keywords
 
     def terminal(self, token: Token) -> str:
         """Return the terminal that a token stands for here."""
@@ -181,27 +170,98 @@ class _State:
         del states[len(states) - size :]
         states.append(self._tables.gotos[states[-1]][production.origin])
 
-    def takes(self, terminal: str) -> bool:
-        """Return whether the grammar can go on with a terminal.
+    def takes(self, *terminals: str) -> bool:
+        """Return whether the grammar can go on with these terminals.
 
         A state that stands for several places promises what a few reductions later may be refused, so the answer
         is tried out on the states alone.
         """
-        actions, gotos = self._tables.actions, self._tables.gotos
-        entry = actions[self._states[-1]].get(terminal)
-        if not isinstance(entry, Production):
-            return entry is not None
+        if len(terminals) == 1 and isinstance(self._tables.actions[self._states[-1]].get(terminals[0]), int):
+            return True
         states = self._states.copy()
+        return all(self._shifts(states, terminal) for terminal in terminals)
+
+    def takes_instead(self, states: list[int], *terminals: str) -> bool:
+        """Return whether the grammar could go on with these terminals from earlier states."""
+        return all(self._shifts(states, terminal) for terminal in terminals)
+
+    def states(self) -> list[int]:
+        """Return a copy of the stack of states."""
+        return self._states.copy()
+
+    def _shifts(self, states: list[int], terminal: str) -> bool:
+        actions, gotos = self._tables.actions, self._tables.gotos
+        entry = actions[states[-1]].get(terminal)
         while isinstance(entry, Production):
             del states[len(states) - entry.size :]
             target = gotos[states[-1]][entry.origin]
-            if target == self._tables.end and terminal == END:
-                return True
             states.append(target)
+            if terminal == END and target == self._tables.end:
+                return True
             entry = actions[target].get(terminal)
-        return entry is not None
+        if entry is None:
+            return False
+        states.append(entry)
+        return True
 
     def accepted(self) -> frozenset[str]:
         """Return every terminal that the grammar can take."""
         row = self._tables.actions[self._states[-1]]
         return frozenset(terminal for terminal in row if self.takes(terminal))
+
+
+class _MendingRun:
+    """One run that reads small mistakes as what was meant.
+
+    Attributes:
+        findings: What was mended.
+    """
+
+    def __init__(self, state: _State) -> None:
+        self.state = state
+        self.findings: list[Diagnostic] = []
+        self._before: Token | None = None
+        self._keywords: list[str] = []
+        # The states before the last keyword that could have been a name as well.
+        self._fork: list[int] | None = None
+
+    def step(self, tokens: Sequence[Token], i: int) -> Stuck | None:
+        """Take in a token, or say why not."""
+        state, token = self.state, tokens[i]
+        terminal = state.terminal(token)
+        if not state.takes(terminal):
+            stuck = self.stuck(token)
+            if len(self.findings) >= _MOST_MENDED:
+                return stuck
+            mended = mend(token, tokens[i + 1 : i + _AHEAD], stuck.accepted, state.keywords)
+            if mended is None or not state.takes(*(stand_in.type for stand_in in mended.tokens)):
+                return stuck
+            for stand_in in mended.tokens:
+                self._feed(stand_in, stand_in.type)
+            terminal = state.terminal(token)
+            if mended.again and not state.takes(terminal):
+                return stuck
+            if mended.finding is not None and not (mended.is_guess and any(is_guess(f) for f in self.findings)):
+                # What follows a guess may be its own fault.
+                self.findings.append(mended.finding)
+            if not mended.again:
+                self._before = token
+                return None
+        self._feed(token, terminal)
+        return None
+
+    def stuck(self, token: Token | None) -> Stuck:
+        """Describe the current place, where a token (None: the end) does not fit."""
+        terminal = END if token is None else token.kind
+        instead = self._fork is not None and self.state.takes_instead(self._fork.copy(), "NAME", terminal)
+        return Stuck(token, self._before, self.state.accepted(), instead, tuple(self._keywords))
+
+    def _feed(self, token: Token, terminal: str) -> None:
+        is_keyword = token.kind == "NAME" and terminal not in ("NAME", "LABEL")
+        self._fork = self.state.states() if is_keyword and self.state.takes("NAME") else None
+        if is_keyword:
+            self._keywords.append(token.text)
+        elif terminal in ("LABEL", "LBRACE"):
+            self._keywords = ["label"] if terminal == "LABEL" else []
+        self.state.feed(token, terminal)
+        self._before = token

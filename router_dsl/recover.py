@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from router_dsl import ast, units
 from router_dsl import syntax_codes as codes
-from router_dsl.expected import in_words
-from router_dsl.lex import Token
-from router_dsl.reading import Reading, Stuck, Tables, read_mending
+from router_dsl.diagnose import diagnose
+from router_dsl.lex import MAX_FINDINGS, Token
+from router_dsl.mend import is_guess
+from router_dsl.reading import Reading, Tables, read_mending
 from router_dsl.source import Diagnostic
 from router_dsl.transform import Transform
-
-# Nobody reads more; a file of junk stays quick.
-MAX_FINDINGS = 500
 
 
 @dataclass(slots=True)
@@ -52,7 +50,7 @@ class Recovery:
             self._stray(tokens)
             return
         reading = self._read(tokens)
-        if reading.file is not None:
+        if reading.file is not None and (block is None or not any(is_guess(f) for f in reading.findings)):
             self.items += reading.file.items
             self.findings += reading.findings
         elif block is None:
@@ -63,11 +61,14 @@ class Recovery:
 
     def _stray(self, tokens: list[Token]) -> None:
         """Read what stands between declarations."""
+        help_ = "an earlier `}` may be one too many"
         if tokens[0].kind == "RBRACE":
-            help_ = "an earlier `}` may be one too many"
             self.findings.append(Diagnostic(codes.UNBALANCED, "this `}` closes nothing", tokens[0].span, help_))
         else:
-            self.findings += _findings(self._read(tokens), "declaration")
+            reading = self._read(tokens)
+            finding = reading.findings if reading.file is not None else _findings(reading, "declaration")[:1]
+            self.items += reading.file.items if reading.file is not None else ()
+            self.findings += [replace(f, help=help_) if f.code == codes.UNEXPECTED else f for f in finding]
 
     def _lose(self, tokens: list[Token]) -> None:
         """Remember a name that cannot be looked up because its declaration is broken."""
@@ -96,6 +97,8 @@ class Recovery:
         parts: list[ast.Declaration] = []
         mended_head = len(self._read([*head, close]).findings)
         for member in block.members:
+            if len(self.findings) > MAX_FINDINGS:
+                break
             reading = self._read([*head, *member, _closing(member[-1])])
             reading = replace(reading, findings=reading.findings[mended_head:])
             if reading.file is not None:
@@ -145,25 +148,7 @@ def _findings(reading: Reading, what: str) -> list[Diagnostic]:
     assert stuck is not None
     if stuck.token is not None and stuck.token.kind == "BAD":
         return reading.findings
-    if any(finding.code in (codes.LEFT_OUT, codes.OTHER_WORD) for finding in reading.findings):
+    if any(is_guess(finding) or finding.code == codes.OTHER_WORD for finding in reading.findings):
         # What was guessed may have been guessed wrong: do not build on it.
         return reading.findings
-    return [*reading.findings, _diagnose(stuck, what)]
-
-
-def _diagnose(stuck: Stuck, what: str) -> Diagnostic:
-    token, before = stuck.token, stuck.before
-    expected = in_words(stuck.accepted)
-    help_ = _help(stuck)
-    if token is None or not token.text:
-        assert before is not None
-        message = f"this {what} ends too early: expected {expected} behind `{before.text}`"
-        return Diagnostic(codes.TOO_EARLY, message, before.span, help_)
-    return Diagnostic(codes.UNEXPECTED, f"unexpected `{token.text}`: expected {expected}", token.span, help_)
-
-
-def _help(stuck: Stuck) -> str | None:
-    if stuck.was_name and stuck.before is not None:
-        word = stuck.before.text
-        return f'as a name `{word}` is written `"{word}"` here'
-    return None
+    return [*reading.findings, diagnose(stuck, what)]

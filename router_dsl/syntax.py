@@ -16,9 +16,9 @@ from lark.grammar import Rule
 from lark.parsers.lalr_analysis import Shift
 
 from router_dsl import ast
-from router_dsl.lex import lex
+from router_dsl.lex import MAX_FINDINGS, lex
 from router_dsl.reading import Production, Tables, Value, read
-from router_dsl.recover import MAX_FINDINGS, Recovery
+from router_dsl.recover import Recovery
 from router_dsl.source import Diagnostic, Source, Span, in_order
 from router_dsl.transform import Transform
 
@@ -37,7 +37,8 @@ def parse(source: Source) -> tuple[ast.File, list[Diagnostic]]:
         if file is not None:
             return replace(file, span=whole), []
     recovery = Recovery(tables())
-    recovery.file(lexed.tokens)
+    if len(lexed.diagnostics) < MAX_FINDINGS:
+        recovery.file(lexed.tokens)
     file = ast.File(tuple(recovery.items), tuple(recovery.broken), span=whole)
     return file, in_order([*lexed.diagnostics, *recovery.findings])[:MAX_FINDINGS]
 
@@ -60,7 +61,7 @@ def tables() -> Tables:
                 actions[state][symbol] = target
             else:
                 gotos[state][str(symbol)] = target
-    keywords = {t.name.lower(): t.name for t in lark.terminals if t.pattern and t.pattern.value.isalpha()}
+    keywords = {str(t.pattern.value): t.name for t in lark.terminals if t.pattern and t.pattern.value.isalpha()}
     return Tables(actions, gotos, conf.start_state, conf.end_state, keywords)
 
 

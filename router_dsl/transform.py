@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 from router_dsl import ast
 from router_dsl.lex import Token, string_value
-from router_dsl.source import Span
+from router_dsl.source import Source, Span
 
 Child = Token | ast.Node
 Children = list[Child]
@@ -22,6 +22,7 @@ N = TypeVar("N", bound=ast.Node)
 # Words of a provider's or endpoint's option that are values, not its keyword or padding.
 _VALUE_WORDS = ("ENV", "SECRET", "HEADER")
 _NUMBER = re.compile(r"([-+]?)(\$?)([0-9]+(?:\.[0-9]+)?)(.*)", re.DOTALL)
+_NOWHERE = Span(Source("", ""), 0, 0)
 
 
 def _span(children: Children) -> Span:
@@ -106,7 +107,7 @@ class Transform:
         span = _span(children)
         if len(children) == 1:
             return ast.Path((cast(ast.Name, children[0]),), span=span)
-        argument, zone = _behind(children, "LPAR"), _behind(children, "AT")
+        argument, zone = _behind(children, "LPAR"), _behind(children, "AT_SIGN")
         parts = tuple(name for name in _all(children, ast.Name) if name is not argument)
         return ast.Path(parts, cast(ast.Name | None, argument), cast(ast.Text | None, zone), span=span)
 
@@ -159,7 +160,7 @@ class Transform:
     # --- targets and actions
 
     def ref(self, children: Children) -> ast.Ref:
-        provider, label = _behind(children, "AT"), _behind(children, "SLASH")
+        provider, label = _behind(children, "AT_SIGN"), _behind(children, "SLASH")
         name = cast(ast.Name, children[0])
         return ast.Ref(name, cast(ast.Name | None, provider), cast(ast.Name | None, label), span=_span(children))
 
@@ -256,7 +257,8 @@ class Transform:
     # --- declarations
 
     def file(self, children: Children) -> ast.File:
-        return ast.File(tuple(cast(ast.Declaration, node) for node in _nodes(children)), span=_span(children))
+        # The parser, which knows the text, gives the file its span.
+        return ast.File(tuple(cast(ast.Declaration, node) for node in _nodes(children)), span=_NOWHERE)
 
     def import_(self, children: Children) -> ast.Import:
         return ast.Import(cast(ast.Text, children[1]), span=_span(children))

@@ -129,7 +129,9 @@ def _begins_rule(body: list[Token], i: int, start: int) -> bool:
     token = body[i]
     if token.kind not in ("NAME", "STRING"):
         return False
-    if token.labels or (token.text == "otherwise" and body[i - 1].kind != "COLON"):
+    if token.labels and (token.begins_line or (i + 2 < len(body) and body[i + 2].text in ("when", "whn"))):
+        return True
+    if token.text == "otherwise" and body[i - 1].kind != "COLON":
         return True
     behind = body[i + 1] if i + 1 < len(body) else token
     return token.begins_line and (
