@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ def plan_of(file: Path, root: Path | None = None) -> Plan:
         RefusedError: It is not a usable plan, or does not compile; stderr says why.
     """
     try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         compiled = compile_file(file, root)
     except OSError as error:
         complain(f"`{file}`: {(error.strerror or str(error)).lower()}")

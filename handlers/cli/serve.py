@@ -48,13 +48,13 @@ def main(argv: Sequence[str]) -> int:
             return USAGE
         file = options.file or Path(settings.policy or SHIPPED)
         plan = plan_of(file, options.root or (Path(settings.root) if settings.root else None))
-        listener = _listen(options.host, options.port)
-        if listener is None:
-            return FOUND
         router = router_of(plan, settings, log_to(sys.stdout, json_lines=options.json_logs))
     except NoFileError:
         return USAGE
     except RefusedError:
+        return FOUND
+    listener = _listen(options.host, options.port)
+    if listener is None:
         return FOUND
     url = _url(options.host, listener)
     _greet(router, settings, file, url)

@@ -24,6 +24,6 @@ def _simulated() -> Transport:
 
 
 def _http() -> Transport:
-    from runtime.dispatch.httpx_transport import HttpxTransport
+    from runtime.dispatch.pool import Http1Transport
 
-    return HttpxTransport()
+    return Http1Transport()

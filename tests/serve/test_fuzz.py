@@ -20,7 +20,7 @@ model large { serve one "up"  supports tools, json, vision }
 pool both = small, large
 fact plan: one of trial, pro from header.x-plan
 fact age: number from metadata.age
-fact deep: text from body.a.b.0
+fact deep: text from body.a.b
 fact home: ip from header.x-home
 let long = prompt.tokens > 20
 guard eu: when header.x-country in [de, fr] require region == eu
@@ -50,9 +50,13 @@ NAMES = st.one_of(
     st.text(max_size=8),
 )  # fmt: skip
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=5)), max_leaves=12
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=5)),
+    max_leaves=12,
 )
-TEXTS = st.one_of(st.text(max_size=80), st.sampled_from(["ababac", "def f(x): return x + 1", "翻译这个句子", "x " * 90]))
+TEXTS = st.one_of(
+    st.text(max_size=80), st.sampled_from(["ababac", "def f(x): return x + 1", "翻译这个句子", "x " * 90])
+)
 PARTS = st.lists(
     st.one_of(
         st.fixed_dictionaries({"type": st.just("text"), "text": TEXTS}),
@@ -95,7 +99,9 @@ ILL_FORMED = st.one_of(
     ),
     st.fixed_dictionaries(
         {"model": st.just("small"), "messages": st.just(HELLO)},
-        optional={name: VALUES for name in ("stream", "user", "tools", "max_tokens", "n", "response_format", "reasoning")},
+        optional={
+            name: VALUES for name in ("stream", "user", "tools", "max_tokens", "n", "response_format", "reasoning")
+        },
     ),
 )
 HEADER_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40)

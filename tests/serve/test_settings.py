@@ -36,7 +36,14 @@ def test_a_platforms_region_is_used_unless_ours_is_set() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("", DEFAULT_BODY_LIMIT_BYTES), ("500", 500), ("500k", 500_000), ("16Mi", 16 << 20), ("1.5M", 1_500_000), ("8MB", 8_000_000)],
+    [
+        ("", DEFAULT_BODY_LIMIT_BYTES),
+        ("500", 500),
+        ("500k", 500_000),
+        ("16Mi", 16 << 20),
+        ("1.5M", 1_500_000),
+        ("8MB", 8_000_000),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert Settings.read({"POINTSMAN_BODY_LIMIT": text}).body_limit_bytes == size

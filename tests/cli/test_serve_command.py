@@ -1,0 +1,209 @@
+"""`pointsman serve` as an operator meets it: a process, its address, its words, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from handlers.cli.main import main
+from router_dsl.plan import encode
+from tests.serve.desk import POLICY, compiled
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 60
+
+
+@contextmanager
+def serving(
+    *arguments: str, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """Run `pointsman serve` on a free port; gives the process, the port and what it said before it began."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "handlers.cli.main", "serve", "--port", "0", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environ or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = ""
+        # The greeting ends with the body of the curl.
+        for line in process.stderr:
+            said += line
+            if "-d '" in line:
+                break
+        found = re.search(r"http://[^ ]*:(\d+)/v1", said)
+        assert found, said
+        yield process, int(found[1]), said
+    finally:
+        process.kill()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def post(port: int, body: object, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+HELLO = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.mark.slow
+def test_it_serves_says_so_logs_and_ends_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    with serving(str(path)) as (process, port, said):
+        assert "chat@" in said
+        assert "one, two, dead" in said
+        assert "keyed (NEVER_SET_KEY)" in said
+        assert "small (gpt-4o-mini, vendor/small)" in said
+        assert f"curl -i http://127.0.0.1:{port}/v1/chat/completions" in said
+        status, headers, body = post(port, HELLO)
+        assert status == 200
+        assert headers["x-pointsman-rule"] == "otherwise"
+        assert "server" not in headers
+        assert json.loads(body)["object"] == "chat.completion"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert err.strip() == ""
+    begun, request = (json.loads(line) for line in out.splitlines())
+    assert begun["event"] == "serving"
+    assert (request["event"], request["status"], request["endpoint"]) == ("request", 200, "small@one")
+
+
+@pytest.mark.slow
+def test_the_pasted_curl_works(tmp_path: Path) -> None:
+    plan = tmp_path / "chat.plan"
+    plan.write_bytes(encode(compiled(POLICY)))
+    with serving(str(plan)) as (_, _, said):
+        command = said[said.index("curl -i") :]
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    if done.returncode == 127:
+        pytest.skip("there is no curl here")
+    assert "HTTP/1.1 200 OK" in done.stdout
+    assert "x-pointsman-endpoint: small@one" in done.stdout
+
+
+@pytest.mark.slow
+def test_without_a_file_the_environment_or_the_package_says_what_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "mine.route"
+    path.write_text(POLICY)
+    with serving(environ={"POINTSMAN_POLICY": str(path)}) as (_, _, said):
+        assert "mine.route" in said
+    with serving(environ={"POINTSMAN_POLICY": ""}) as (_, port, said):
+        assert "default.route" in said
+        status, _, _ = post(port, {**HELLO, "model": "small"})
+        assert status == 200
+
+
+@pytest.mark.slow
+def test_clients_need_one_of_the_keys_when_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    environ = {"POINTSMAN_API_KEYS": "sk-1"}
+    with serving(str(path), "--host", "0.0.0.0", environ=environ) as (_, port, said):
+        assert "1 api key" in said
+        assert "authorization: Bearer $" in said
+        assert post(port, HELLO)[0] == 401
+        assert post(port, HELLO, authorization="Bearer sk-1")[0] == 200
+
+
+def test_a_port_in_use_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(path), "--port", str(port)]) == 1
+    assert f"port {port} on `127.0.0.1` is in use" in capsys.readouterr().err
+
+
+def test_a_host_that_is_not_ours_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTSMAN_ANONYMOUS", "1")
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    assert main(["serve", str(path), "--host", "192.0.2.1"]) == 1
+    assert "cannot listen on `192.0.2.1`" in capsys.readouterr().err
+
+
+def test_the_open_world_is_refused_without_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POINTSMAN_API_KEYS", raising=False)
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    assert main(["serve", str(path), "--host", "0.0.0.0"]) == 2
+    shown = capsys.readouterr().err
+    assert "POINTSMAN_API_KEYS" in shown
+    assert "POINTSMAN_ANONYMOUS=1" in shown
+
+
+def test_a_policy_that_does_not_compile_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY.replace("user == mallory", "usr == mallory"))
+    assert main(["serve", str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert "E204 unknown fact `usr`" in shown
+    assert "^^^" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_damaged_plan_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "chat.plan"
+    data = bytearray(encode(compiled(POLICY)))
+    data[-1] ^= 1
+    plan.write_bytes(data)
+    assert main(["serve", str(plan)]) == 1
+    assert "does not match its digest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["none.route", "none.plan", "."])
+def test_a_missing_file_is_wrong_use(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(tmp_path / name)]) == 2
+    assert "pointsman:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http", ""])
+def test_a_strange_port_is_wrong_use(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", port]) == 2
+    assert "is not a port" in capsys.readouterr().err
+
+
+def test_an_unusable_setting_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTSMAN_BODY_LIMIT", "much")
+    assert main(["serve"]) == 1
+    assert "POINTSMAN_BODY_LIMIT" in capsys.readouterr().err
+
+
+def test_an_unusable_provider_key_is_said_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEVER_SET_KEY", "sk-über")
+    path = tmp_path / "chat.route"
+    path.write_text(POLICY)
+    assert main(["serve", str(path), "--port", "0"]) == 1
+    shown = capsys.readouterr().err
+    assert "NEVER_SET_KEY" in shown
+    assert "über" not in shown
