@@ -22,6 +22,9 @@ from runtime.health.endpoint import Permit
 from runtime.health.health import Health
 
 
+Farewell = Callable[[Finish], Coroutine[object, object, None]]
+
+
 @dataclass(slots=True)
 class Started:
     """An attempt that was started, and what became of it; times are the clock's."""
@@ -77,7 +80,7 @@ class Course:
         self.started: list[Started] = []
         self.is_closed = False
 
-    async def run(self, farewell: Callable[[Finish], Coroutine[object, object, None]]) -> Finish:
+    async def run(self, farewell: Farewell) -> Finish:
         """Go the whole way and return how it ended; nothing that it started is left.
 
         Args:
@@ -91,7 +94,7 @@ class Course:
                 finish = await self._over
                 await self._settled(finish)
                 if not watch.done():
-                    self._farewell = group.create_task(self._say_farewell(farewell(finish)))
+                    self._farewell = group.create_task(self._say_farewell(farewell, finish))
                     await asyncio.wait((self._farewell,))
             finally:
                 self.report(ClientGone())
@@ -103,9 +106,9 @@ class Course:
         if finish.attempt is not None and (task := self.started[finish.attempt].task) is not None:
             await asyncio.wait((task,))
 
-    async def _say_farewell(self, words: Coroutine[object, object, None]) -> None:
+    async def _say_farewell(self, farewell: Farewell, finish: Finish) -> None:
         with contextlib.suppress(ClientLeftError):
-            await words
+            await farewell(finish)
 
     async def _watch(self) -> None:
         await self._client.gone()

@@ -151,11 +151,12 @@ class Bench:
         attempts: tuple[int, ...] = (0, 1),
         targets: tuple[int, ...] = (0, 0),
         headers: Mapping[str, str] | None = None,
+        client: FakeClient | None = None,
         **changed: object,
     ) -> Record:
         candidates = tuple(Candidate(index, target) for index, target in enumerate(targets))
         route = Route((), candidates, (), attempts, options(**changed))
-        return await self.dispatcher.answer(call(body, headers), route, self.client)
+        return await self.dispatcher.answer(call(body, headers), route, client or self.client)
 
 
 class Counted:
@@ -191,14 +192,20 @@ class _CountedResponse:
 def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
     """Run a scenario over every transport, and check that it leaves neither a task nor a connection behind."""
     for transport in (HttpxTransport, Http1Transport):
-        _run_over(transport, scenario)
+        run_over(transport, scenario)
 
 
-def _run_over(transport: Callable[[], Transport], scenario: Callable[[Bench], Awaitable[None]]) -> None:
+def run_over(
+    transport: Callable[[], Transport],
+    scenario: Callable[[Bench], Awaitable[None]],
+    fallback: scripted.Script | None = None,
+) -> None:
+    """Run a scenario over one transport; `fallback` is what providers answer without a script."""
+
     async def whole() -> None:
         before = asyncio.all_tasks()
         async with AsyncExitStack() as stack:
-            providers = [await stack.enter_async_context(scripted.Provider()) for _ in range(2)]
+            providers = [await stack.enter_async_context(scripted.Provider(fallback)) for _ in range(2)]
             found = program(
                 tuple(provider(i, p.url) for i, p in enumerate(providers)), tuple(endpoint(i, i) for i in range(2))
             )

@@ -1,0 +1,125 @@
+"""Many requests at once, providers that do anything, a clock that jumps: whoever is answered is told the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from runtime.dispatch.httpx_transport import HttpxTransport
+from runtime.dispatch.pool import Http1Transport
+from runtime.dispatch.record import Record
+from runtime.dispatch.transport import Transport
+from tests.dispatch.bench import STREAM, UNARY, Bench, run_over
+from tests.dispatch.test_scenarios import BROKEN, UNUSABLE, UNUSABLE_STREAM, UNUSABLE_WHOLE, streamed, text_of
+from tests.providers import scripted as say
+from tests.providers.client import FakeClient
+from tests.providers.scripted import Script
+
+REQUESTS = 200
+AT_ONCE = 20
+TEXTS = ["Hel", "lo, ", "world"]
+SAID = "".join(TEXTS)
+
+
+def answers() -> Script:
+    async def script(talk: say.Talk) -> None:
+        await (say.stream(*TEXTS) if talk.request.json.get("stream") else say.unary(SAID))(talk)
+
+    return script
+
+
+def faults(rng: random.Random) -> Script:
+    whole = "".join(say.event(text).decode() for text in TEXTS).encode()
+    cut = rng.randrange(len(whole))
+    kinds = [
+        answers(),
+        answers(),
+        rng.choice([script for script, _ in (UNUSABLE | UNUSABLE_WHOLE | UNUSABLE_STREAM).values()]),
+        say.hang(),
+        say.hang_after_head(),
+        say.sse([whole[:cut], whole[cut:]], end=rng.choice(["end", "fin", "rst", "stall"])),
+        say.sse([whole[:cut]], end=rng.choice(["end", "fin", "rst", "stall"])),
+        say.sse([say.event(SAID), *rng.choice([rest for rest, _, _ in BROKEN.values()])]),
+        say.sse(say.events(*TEXTS, done=False), end=rng.choice(["end", "fin", "rst", "stall"])),
+    ]
+    return rng.choice(kinds)
+
+
+def check(record: Record, client: FakeClient, body: dict[str, object]) -> None:
+    """Whatever the record says, the client's bytes must say the same."""
+    is_stream = "stream" in body
+    if record.end == "exhausted":
+        assert client.status is None
+        assert record.status in (429, 502, 503, 504)
+    elif record.end == "refused":
+        assert client.is_closed
+        assert client.status == record.status
+    elif record.end == "cut":
+        *_, last = streamed(client.body)
+        assert client.is_closed
+        assert is_stream
+        assert "error" in last
+        assert b"[DONE]" not in client.body
+    elif record.end == "complete":
+        assert client.is_closed
+        if is_stream:
+            assert text_of(client.body) in (SAID, "hi")
+            assert client.body.endswith(say.DONE)
+            assert client.body.count(b"[DONE]") == 1
+            assert b'"error"' not in client.body
+        else:
+            assert client.body in (say.answer(SAID), say.answer("hi"))
+    else:
+        assert record.end == "client gone"
+        assert not client.is_closed or client.breaks
+    assert len(record.attempts) <= 4
+    assert all(attempt.outcome and attempt.ended_s is not None for attempt in record.attempts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", [HttpxTransport, Http1Transport])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_client_is_told_the_truth(seed: int, transport: type[Transport]) -> None:
+    rng = random.Random(seed)
+
+    async def scenario(bench: Bench) -> None:
+        async def leave(client: FakeClient) -> None:
+            for _ in range(rng.randrange(200)):
+                await asyncio.sleep(0)
+            client.leave()
+
+        async def one() -> None:
+            body = rng.choice([UNARY, STREAM])
+            client = FakeClient()
+            client.breaks = rng.random() < 0.05
+            leaving = asyncio.create_task(leave(client)) if rng.random() < 0.2 else None
+            record = await bench.ask(
+                body,
+                client=client,
+                attempts=(0, 1, 0, 1)[: rng.randrange(1, 5)],
+                first_token_s=rng.choice([0.5, 5.0]),
+                within_s=rng.choice([None, 2.0, 20.0]),
+                stall_s=rng.choice([0.5, 5.0]),
+            )
+            check(record, client, body)
+            if leaving is not None:
+                leaving.cancel()
+
+        async def clock() -> None:
+            while True:
+                await asyncio.sleep(0)
+                bench.clock.pass_by(rng.random() * 0.05)
+
+        ticking = asyncio.create_task(clock())
+        for _ in range(0, REQUESTS, AT_ONCE):
+            for provider in bench.providers:
+                provider.then(*(faults(rng) for _ in range(AT_ONCE)))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(one())
+        ticking.cancel()
+        await asyncio.wait((ticking,))
+
+    run_over(transport, scenario, answers())
