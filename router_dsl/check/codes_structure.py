@@ -77,9 +77,9 @@ STRUCTURE: dict[str, tuple[str, str, str, str]] = {
     ),
     "E412": (
         "calls nested too deep",
-        "Policies call each other at most 32 deep.",
-        "\n".join(f"policy p{n} {{ otherwise -> policy p{n + 1} }}" for n in range(33))
-        + "\npolicy p33 { otherwise -> m }",
+        "A chain of calls has at most 32 policies.",
+        "\n".join(f"policy p{n} {{ otherwise -> policy p{n + 1} }}" for n in range(32))
+        + "\npolicy p32 { otherwise -> m }",
         "policy p0 { otherwise -> policy p1 }\npolicy p1 { otherwise -> m }",
     ),
 }

@@ -125,7 +125,7 @@ def _calls_end(scope: Scope) -> None:
                 if depths[name] == MOST_CALLS + 1:
                     scope.report.add(
                         "E412",
-                        f"policies call each other more than {MOST_CALLS} deep",
+                        f"a chain of calls has more than {MOST_CALLS} policies",
                         scope.policies[name].name.span,
                         "let one of them decide",
                     )

@@ -23,14 +23,12 @@ class Targets:
 
     Attributes:
         requested: Some target is the model the client names, so every model can be reached.
-        counting: References count as uses; tests only look.
     """
 
     scope: Scope
     paths: Paths
     catalog: Catalog
     requested: bool = False
-    counting: bool = True
 
     def pools(self) -> None:
         """Resolve the members of every pool into the catalogue."""
@@ -63,11 +61,10 @@ class Targets:
     def _model_or_pool(self, ref: ast.Ref) -> Endpoints | None:
         name, text = ref.name.text, squeezed(ref.span)
         if name in self.catalog.by_model:
-            self._use_model(name)
+            self.scope.use("model", name)
             return Endpoints(text, self.catalog.by_model[name])
         if name in self.scope.pools:
-            if self.counting:
-                self.scope.use("pool", name)
+            self.scope.use("pool", name)
             return Endpoints(text, self.catalog.by_pool.get(name, ()))
         self._unknown(name, ref.name)
         return None
@@ -89,10 +86,6 @@ class Targets:
             help = f"declare it with `model {name} {{ … }}` or `pool {name} = …`"
             report.unknown("E206", "model or pool", name, node.span, [*scope.models, *scope.pools, *scope.aka], help)
 
-    def _use_model(self, name: str) -> None:
-        if self.counting:
-            self.scope.use("model", name)
-
     def _endpoint(self, ref: ast.Ref, provider: ast.Name) -> Endpoints | None:
         model, at, report = ref.name.text, provider.text, self.scope.report
         if model not in self.catalog.by_model:
@@ -105,7 +98,7 @@ class Targets:
         if at not in self.catalog.by_provider:
             report.unknown("E205", "provider", at, provider.span, self.catalog.by_provider)
             return None
-        self._use_model(model)
+        self.scope.use("model", model)
         label = ref.label.text if ref.label else None
         found = self._labelled(model, at, label)
         if not found:

@@ -34,9 +34,7 @@ class _Found:
 def tests(scope: Scope, conditions: Conditions, targets: Targets) -> tuple[Test, ...]:
     """Return the tests in the order written; what only they refer to does not count as used."""
     used = set(scope.used)
-    targets.counting = False
     found = tuple(_test(node, scope, conditions, targets) for node in scope.tests.values())
-    targets.counting = True
     scope.used = used
     return found
 

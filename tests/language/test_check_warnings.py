@@ -55,6 +55,7 @@ def rules(*conditions: str) -> str:
         ['time.date >= "2026-01-01" and time.date starts with "2026"'],
         ['client.ip in ["10.0.0.0/8"] and client.ip not in ["10.1.0.0/16"]'],
         ["healthy(big) > 50%", "healthy(big) > 60%"],
+        ["stream and has tools", "stream or has tools"],
         ["stream and not has tools", "not stream and not has tools"],
     ],
 )
