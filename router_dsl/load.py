@@ -11,7 +11,7 @@ from router_dsl.source import Diagnostic, Source, Span
 from router_dsl.syntax import parse
 
 # A policy is read whole and kept whole; the largest generated ones known have 100,000 rules in 12 MB.
-LARGEST_BYTES = 64 * 1024 * 1024
+LARGEST = 64 * 1024 * 1024
 
 
 def load(path: Path, root: Path | None = None) -> tuple[list[ast.File], list[Diagnostic]]:
@@ -125,11 +125,10 @@ def _read(path: Path) -> tuple[str | None, str]:
     try:
         if path.is_dir():
             return None, "it is a folder"
-        if path.exists() and path.stat().st_size > LARGEST_BYTES:
-            return None, "it is larger than 64 MiB"
         # A byte order mark is an editor's habit, not the author's text.
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read(), ""
+            text = stream.read(LARGEST + 1)
+        return (text, "") if len(text) <= LARGEST else (None, "it is larger than 64 Mi characters")
     except UnicodeDecodeError as error:
         return None, f"it is not UTF-8 text (byte {error.start + 1})"
     except FileNotFoundError:

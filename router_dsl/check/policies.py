@@ -20,12 +20,12 @@ MOST_CALLS = 32
 
 def resolve(scope: Scope, conditions: Conditions, targets: Targets, options: ActionOptions) -> tuple[Policy, ...]:
     """Return the policies in the order written, the root file's first."""
-    if not any(isinstance(item, ast.Policy) for item in scope.root.items) and not scope.report.lost(
-        scope.root, "policy"
-    ):
-        scope.report.add(
-            "E403", "there is no policy", _first(scope.root), "write `policy NAME { otherwise -> … }` in the root file"
+    has_policy = any(isinstance(item, ast.Policy) for item in scope.root.items)
+    if not has_policy and not scope.report.lost(scope.root, "policy"):
+        help = (
+            "write `policy NAME { otherwise -> … }`; a file made for `import` is checked with the file that imports it"
         )
+        scope.report.add("E403", "there is no policy", _first(scope.root), help)
     found = tuple(
         Policy(name, tuple(_rule(rule, conditions, targets, options) for rule in node.rules))
         for name, node in scope.policies.items()
