@@ -125,8 +125,9 @@ def _parts(term: Term) -> Iterable[Cond]:
         yield question if answer else Not(question)
 
 
-def _is_absurd(parts: Collection[Cond]) -> bool:
-    return any(isinstance(part, Not) and part.item in parts for part in parts)
+def _is_absurd(parts: frozenset[Cond]) -> bool:
+    """Return whether some of the parts rule out another of them, whatever the facts."""
+    return any(_follows(part, parts - {part}) is False for part in parts)
 
 
 def _follows(cond: Cond, known: Collection[Cond]) -> bool | None:
@@ -271,8 +272,9 @@ def _near(constant: Scalar) -> tuple[Scalar, ...]:
     if isinstance(constant, bool):
         return (constant,)
     if isinstance(constant, str):
-        last = constant[-1:]
-        after = (constant[:-1] + chr(ord(last) + 1),) if last and ord(last) < sys.maxunicode else ()
+        last = ord(constant[-1:] or "\0") + 1
+        # No text holds a surrogate.
+        after = () if last > sys.maxunicode or 0xD800 <= last < 0xE000 else (constant[:-1] + chr(last),)
         return constant, constant[:-1], constant + "\0", constant + "~", *after
     near = (math.nextafter(constant, -math.inf), math.nextafter(constant, math.inf)) if abs(constant) < 2**53 else ()
     return constant, constant - 1, constant + 1, *near

@@ -1,0 +1,118 @@
+"""`pointsman build`: a plan on disk, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handlers.cli.build import main
+from router_dsl.plan import decode
+
+SOUND = """
+import "models.route"
+policy chat {
+  long: when prompt.tokens > 8k -> reject 413 "too long"
+  otherwise -> m
+}
+"""
+MODELS = 'provider p { url "https://p.example/v1" }\nmodel m { serve p "m" }\n'
+BROKEN = "policy chat { otherwise -> nothing }"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    (tmp_path / "models.route").write_text(MODELS)
+    path = tmp_path / "chat.route"
+    path.write_text(SOUND)
+    return path
+
+
+@pytest.mark.slow
+def test_a_plan_is_written_beside_the_policy(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(policy)]) == 0
+    plan = decode(policy.with_suffix(".plan").read_bytes())
+    assert plan.program.name == "chat"
+    assert [rule.label for rule in plan.program.policies[0].rules] == ["long", "otherwise"]
+    said = capsys.readouterr()
+    assert f"chat@{plan.digest[:12]}: 2 rules" in said.out
+
+
+def test_a_plan_goes_where_it_is_told(policy: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.plan"
+    assert main([str(policy), "-o", str(output)]) == 0
+    assert decode(output.read_bytes()).trees.keys() == {"chat"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chat.route", "models.route", "out.plan"]
+
+
+def test_json_says_what_was_built(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(policy), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["rules"]) == ("chat", 2)
+    assert told["bytes"] == policy.with_suffix(".plan").stat().st_size
+    assert len(told["digest"]) == 64
+    assert told["certificate"]["terms"] == 2
+
+
+def test_an_error_is_shown_and_nothing_written(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy.write_text(BROKEN)
+    assert main([str(policy)]) == 1
+    assert not policy.with_suffix(".plan").exists()
+    assert "unknown" in capsys.readouterr().err
+
+
+def test_an_older_plan_stays_when_the_policy_is_broken(policy: Path) -> None:
+    assert main([str(policy)]) == 0
+    before = policy.with_suffix(".plan").read_bytes()
+    policy.write_text(BROKEN)
+    assert main([str(policy)]) == 1
+    assert policy.with_suffix(".plan").read_bytes() == before
+
+
+def test_errors_come_as_json_too(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy.write_text(BROKEN)
+    assert main([str(policy), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [finding["severity"] for finding in told["findings"]].count("error") == 1
+    assert "digest" not in told
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.route")]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_rule_too_wide_is_shown_where_it_stands(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = " and ".join(f"(header.a{number} == x or header.b{number} == x)" for number in range(9))
+    policy.write_text(f'import "models.route"\npolicy chat {{\n  wide: when {wide} -> m\n  otherwise -> m\n}}\n')
+    assert main([str(policy), "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["code"], finding["line"]) == ("E601", 3)
+    assert finding["message"] == "`wide` can hold in 512 different ways, and a rule may have 256"
+
+
+def test_the_policy_itself_is_never_overwritten(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(policy), "-o", str(policy)]) == 2
+    assert policy.read_text() == SOUND
+    assert "is the policy itself" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_said(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(policy), "-o", str(policy.parent / "no" / "x.plan")]) == 2
+    assert "no such file or directory" in capsys.readouterr().err
+
+
+def test_the_digest_follows_every_source_and_not_where_they_lie(policy: Path, tmp_path: Path) -> None:
+    def digest(path: Path) -> str:
+        assert main([str(path), "-o", str(tmp_path / "x.plan")]) == 0
+        return decode((tmp_path / "x.plan").read_bytes()).digest
+
+    first = digest(policy)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("chat.route", "models.route"):
+        (elsewhere / name).write_text((tmp_path / name).read_text())
+    assert digest(elsewhere / "chat.route") == first
+    (elsewhere / "models.route").write_text(MODELS + "# a comment\n")
+    assert digest(elsewhere / "chat.route") != first
