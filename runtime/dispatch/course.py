@@ -21,7 +21,6 @@ from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
 from runtime.health.health import Health
 
-
 Farewell = Callable[[Finish], Coroutine[object, object, None]]
 
 

@@ -127,7 +127,10 @@ class Dispatcher:
 
     def _record(self, course: Course, finish: Finish) -> Record:
         attempts = [self._attempt(course, started) for started in course.started]
-        record = Record(finish.end, finish.status, attempts=attempts, retry_after_s=finish.retry_after_s)
+        # A client that left before its answer's last byte has left, whatever that byte would have said.
+        is_told = course.is_closed or finish.end == "exhausted"
+        end = finish.end if is_told else "client gone"
+        record = Record(end, finish.status, attempts=attempts, retry_after_s=finish.retry_after_s)
         if finish.attempt is not None:
             started = course.started[finish.attempt]
             exchange = started.exchange

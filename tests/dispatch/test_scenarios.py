@@ -522,7 +522,8 @@ def test_a_client_that_leaves_while_it_is_told_of_an_error_stops_everything() ->
         bench.client.taking.clear()
         await bench.client.until_chunks(2)
         bench.client.leave()
-        assert (await asking).end == "cut"
+        record = await asking
+        assert (record.end, outcomes(record)) == ("client gone", ["error"])
 
     run(scenario)
 
