@@ -11,7 +11,7 @@ from router_dsl.source import Diagnostic, Source, Span
 from router_dsl.syntax import parse
 
 # A policy is read whole and kept whole; the largest generated ones known have 100,000 rules in 12 MB.
-LARGEST = 64 * 1024 * 1024
+LARGEST_BYTES = 64 * 1024 * 1024
 
 
 def load(path: Path, root: Path | None = None) -> tuple[list[ast.File], list[Diagnostic]]:
@@ -125,10 +125,12 @@ def _read(path: Path) -> tuple[str | None, str]:
     try:
         if path.is_dir():
             return None, "it is a folder"
+        with path.open("rb") as stream:
+            raw = stream.read(LARGEST_BYTES + 1)
+        if len(raw) > LARGEST_BYTES:
+            return None, "it is larger than 64 MiB"
         # A byte order mark is an editor's habit, not the author's text.
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            text = stream.read(LARGEST + 1)
-        return (text, "") if len(text) <= LARGEST else (None, "it is larger than 64 Mi characters")
+        return raw.decode("utf-8-sig"), ""
     except UnicodeDecodeError as error:
         return None, f"it is not UTF-8 text (byte {error.start + 1})"
     except FileNotFoundError:
