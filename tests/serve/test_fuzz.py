@@ -99,9 +99,7 @@ ILL_FORMED = st.one_of(
     ),
     st.fixed_dictionaries(
         {"model": st.just("small"), "messages": st.just(HELLO)},
-        optional={
-            name: VALUES for name in ("stream", "user", "tools", "max_tokens", "n", "response_format", "reasoning")
-        },
+        optional=dict.fromkeys(("stream", "user", "tools", "max_tokens", "n", "response_format", "reasoning"), VALUES),
     ),
 )
 HEADER_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40)
