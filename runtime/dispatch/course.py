@@ -83,7 +83,7 @@ class Course:
         """Go the whole way and return how it ended; nothing that it started is left.
 
         Args:
-            farewell: What the client is still owed when the flow is over: the in-band error, a refusal.
+            farewell: Sends what the client is still owed when the flow is over: `[DONE]`, the in-band error, a refusal.
         """
         async with self._group as group:
             watch = group.create_task(self._watch())
@@ -91,8 +91,10 @@ class Course:
                 self._perform(self._flow.start(self.began_s))
                 self._set_alarm()
                 finish = await self._over
-                await self._settled(finish)
-                if not watch.done():
+                is_owed = finish.end in ("complete", "cut", "refused") and not self.is_closed
+                if is_owed:
+                    await self._settled(finish)
+                if is_owed and not watch.done():
                     self._farewell = group.create_task(self._say_farewell(farewell, finish))
                     await asyncio.wait((self._farewell,))
             finally:
