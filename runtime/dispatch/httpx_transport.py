@@ -181,7 +181,7 @@ def _distrust_leftovers(stream: httpx.AsyncByteStream) -> None:
 
     httpcore 1.0.9 keeps such bytes and takes them for the next request's answer: one client would read another's.
     There is no public way to see them; where the private way is gone the connection is left alone, and the test
-    `test_extra_bytes_after_an_answer_never_reach_the_next_request` fails.
+    `test_extra_bytes_with_an_answer_never_reach_the_next_request` fails.
     """
     inner: object = stream
     for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):

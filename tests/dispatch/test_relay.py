@@ -1,0 +1,70 @@
+"""Streams pass the same however they are cut into reads, and never more of them than is whole."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.dispatch.relay import Relay
+from tests.providers import scripted as say
+
+EVENTS = st.sampled_from(
+    [
+        say.event("text"),
+        say.event("zwei\u2028\U0001f600"),
+        say.event(role="assistant"),
+        say.event(finish="stop"),
+        say.event(finish="stop", usage=say.USAGE),
+        say.usage_event(),
+        b": a comment\n\n",
+        say.event("crlf").replace(b"\n\n", b"\r\n\r\n"),
+        b"id: 7\n" + say.event("with an id"),
+        b"event: ping\n\n",
+        b"retry: 5\n\n",
+        b"data: {broken\n\n",
+        b'data: {"error": {"message": "x"}}\n\n',
+        say.DONE,
+        say.DONE.replace(b"\n", b"\r\n"),
+    ]
+)
+
+
+def relayed(pieces: list[bytes]) -> tuple[bytes, Relay]:
+    relay = Relay(1, wants_usage=False)
+    passed = b""
+    for piece in pieces:
+        if relay.is_over:
+            break
+        passed += relay.feed(piece)
+    if not relay.is_over:
+        passed += relay.end()
+    return passed, relay
+
+
+@given(st.lists(EVENTS, max_size=8), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 12))
+def test_the_cut_of_the_reads_does_not_matter(events: list[bytes], cuts: list[int], short: int) -> None:
+    stream = b"".join(events)
+    stream = stream[: len(stream) - short] if short < len(stream) else stream
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
+    whole, first = relayed([stream])
+    cut, second = relayed(pieces)
+    assert cut == whole
+    assert (first.watch.finished, first.watch.done_seen, first.is_broken, first.watch.usage) == (
+        second.watch.finished,
+        second.watch.done_seen,
+        second.is_broken,
+        second.watch.usage,
+    )
+
+
+@given(st.lists(EVENTS, max_size=8))
+def test_only_events_with_data_and_comments_pass(events: list[bytes]) -> None:
+    passed, _ = relayed(events)
+    for event in passed.replace(b"\r\n", b"\n").split(b"\n\n"):
+        assert event == b"" or event.startswith((b"data: {", b": "))
+        assert b"[DONE]" not in event
+        assert b'"choices": [], "usage"' not in event
+        assert b'"error"' not in event
