@@ -166,6 +166,36 @@ def test_what_is_neither_head_nor_body_is_bounded(run: Run, flood: bytes) -> Non
     run(scenario)
 
 
+def test_any_number_of_trailers_is_ignored(run: Run) -> None:
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        trailers = b"x-t: 1\r\n" * (http1.MOST_HEADERS + 1)
+        begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n"
+        provider.then(say.raw(begun + trailers + b"\r\n", end="end"))
+        assert await fetch(transport, provider) == b"body"
+
+    run(scenario)
+
+
+def test_a_body_until_the_end_that_is_reset_is_lost(run: Run) -> None:
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        gate = asyncio.Event()
+
+        async def script(talk: Talk) -> None:
+            await talk.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+            await gate.wait()
+            talk.rst()
+
+        provider.then(script)
+        response = await transport.send(post(provider))
+        assert await response.read() == b"half"
+        gate.set()
+        with pytest.raises(TransportError) as caught:
+            await response.read()
+        assert caught.value.kind == "lost"
+
+    run(scenario)
+
+
 # --- the pool -------------------------------------------------------------------------------------
 
 
@@ -259,6 +289,50 @@ def test_connections_are_bounded_and_the_rest_wait_their_turn(run: Run, monkeypa
         found = await asyncio.gather(*fetching, return_exceptions=True)
         assert [isinstance(answer, bytes) for answer in found] == [False, True, True, False, True, True, True]
         assert provider.open <= 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nconnection: close"])
+def test_a_connection_that_was_said_to_close_is_not_used(run: Run, version: bytes) -> None:
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        provider.then(say.raw(version + b"\r\ncontent-length: 2\r\n\r\nok", end="end"))
+        assert await fetch(transport, provider) == b"ok"
+        await fetch(transport, provider)
+        assert [request.connection for request in provider.received] == [1, 2]
+
+    run(scenario)
+
+
+def test_who_waits_for_room_goes_on_when_a_connection_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MOST_CONNECTIONS", 1)
+
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        provider.then(say.hang())
+        first = asyncio.create_task(fetch(transport, provider))
+        await provider.until_requests(1)
+        second = asyncio.create_task(fetch(transport, provider))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second == say.answer()
+
+    run(scenario)
+
+
+def test_a_turn_that_comes_too_late_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MOST_CONNECTIONS", 1)
+
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        provider.then(say.hang())
+        first, second, third = (asyncio.create_task(fetch(transport, provider)) for _ in range(3))
+        await provider.until_requests(1)
+        monkeypatch.setattr(pool, "MOST_CONNECTIONS", 2)
+        (found,) = transport._pools.values()
+        found._invite()
+        second.cancel()
+        assert await third == say.answer()
+        first.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
 
     run(scenario)
 
