@@ -30,16 +30,20 @@ def program(conds: Sequence[Cond]) -> Program:
 
 
 def tenants(rules: int) -> tuple[Program, list[Facts]]:
-    """Realistic multi-tenant: ten rules a tenant, one rule in twenty (at most 200) for everyone, before and after."""
+    """Realistic multi-tenant: ten rules a tenant; for everyone a few exceptions before them and defaults after.
+
+    One rule in twenty is for everyone, at most 200. An exception asks four facts and applies to a request in a
+    thousand, so that the tenants' own rules decide most.
+    """
     random = Random(rules)
     shared = min(max(rules // 20, 4), 200)
     names = [f"tenant-{i}" for i in range(max(1, (rules - shared) // 10))]
-    before = [_for_all(random) for _ in range(shared // 2)]
+    before = [_exception(random) for _ in range(shared // 2)]
     own: list[Cond] = []
     for index in range(rules - shared):
         tenant = names[index * len(names) // (rules - shared)]
         own.append(And((ask("tenant", "eq", tenant), *_narrow(random, random.randint(1, 2)))))
-    after = [_for_all(random) for _ in range(shared - len(before))]
+    after = [_default(random) for _ in range(shared - len(before))]
     return program([*before, *own, *after]), _requests(random, names)
 
 
@@ -89,7 +93,18 @@ def _narrow(random: Random, count: int) -> list[Cond]:
     return random.sample(choices, count)
 
 
-def _for_all(random: Random) -> Cond:
+def _exception(random: Random) -> Cond:
+    choices: list[Cond] = [
+        ask("task", "eq", random.choice(TASKS)),
+        ask("header.x-plan", "eq", random.choice(PLANS)),
+        ask("model", "eq", random.choice(MODELS)),
+        ask("prompt.tokens", "gt", random.choice([8000, 24_000, 64_000])),
+        among("header.x-country", *random.sample(COUNTRIES, 2)),
+    ]
+    return And(tuple(random.sample(choices, 4)))
+
+
+def _default(random: Random) -> Cond:
     return And(tuple(_narrow(random, 3)))
 
 
