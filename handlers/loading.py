@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from handlers.compiled import compile_file
 from router_dsl.plan import Plan, PlanError
 from runtime.dispatch.outgoing import UnusableKeyError
 from runtime.serve.app import RefusedError
-from runtime.serve.lines import LineWriter
+from runtime.serve.lines import LineWriter, Stream
 from runtime.serve.log import ConsoleLog, JsonLog
 from runtime.serve.router import Log, Router
 from runtime.serve.settings import SettingError, Settings
@@ -82,7 +83,14 @@ def router_of(plan: Plan, settings: Settings, log: Log) -> Router:
 
 def log_to(stream: TextIO, *, json_lines: bool) -> Log:
     """Return a log on a stream: JSON lines, or readable ones where a person looks and did not ask for JSON."""
-    lines = LineWriter(stream.buffer)
+    lines = LineWriter(_unbuffered(stream))
     if json_lines or not stream.isatty():
         return JsonLog(lines)
     return ConsoleLog(lines, color=not os.environ.get("NO_COLOR"))
+
+
+def _unbuffered(stream: TextIO) -> Stream:
+    try:
+        return open(stream.fileno(), "wb", buffering=0, closefd=False)
+    except io.UnsupportedOperation:
+        return stream.buffer

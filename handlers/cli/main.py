@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,10 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pointsman ARGS` and return its exit code: 0 fine, 1 findings or failure, 2 wrong use."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no `→` shows a question mark instead of a traceback.
+            stream.reconfigure(errors="replace")
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from runtime.serve import asking, chat
-from runtime.serve.client import AsgiClient, Message, Receive, Scope, Send
+from runtime.serve.client import CODE, AsgiClient, Message, Receive, Scope, Send
 from runtime.serve.router import Router
 from runtime.serve.story import request_ended
 from runtime.serve.visit import Visit, policy_name, request_id
@@ -113,6 +113,7 @@ class App:
             await send(message)
 
         await self._pages(scope, receive, told)
+        visit.code = cast("str | None", scope.get(CODE))
 
     async def _failed(self, router: Router | None, visit: Visit, client: AsgiClient, error: Exception) -> None:
         """Answer 500 for a bug of ours, or break off an answer that has begun; the trace goes to the log."""

@@ -12,6 +12,9 @@ Scope = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+CODE = "pointsman.code"
+"""Where in the scope a page leaves the code of its error for the log."""
+
 
 class AsgiClient:
     """Who waits for an answer; implements `runtime.dispatch.record.Client`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import BinaryIO
+from typing import Protocol
 
 # About 1 KB a line: at most 10 MB wait for a reader that has stalled.
 BACKLOG_LINES = 10_000
@@ -13,14 +13,26 @@ BACKLOG_LINES = 10_000
 CLOSE_TIMEOUT_S = 2.0
 
 
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write some bytes and return how many, None when it would have to wait."""
+        ...
+
+
 class LineWriter:
     """Writes lines from a thread of its own; what does not fit the backlog is dropped and counted.
+
+    Args:
+        stream: Unbuffered: a thread stuck inside a buffered one would hold the lock that the interpreter's exit needs.
+        backlog_lines: How many may wait.
 
     Attributes:
         dropped: Lines lost so far, to a full backlog or a stream that failed.
     """
 
-    def __init__(self, stream: BinaryIO, backlog_lines: int = BACKLOG_LINES) -> None:
+    def __init__(self, stream: Stream, backlog_lines: int = BACKLOG_LINES) -> None:
         self.dropped = 0
         self._stream = stream
         self._lines: queue.Queue[bytes | None] = queue.Queue(backlog_lines)
@@ -50,9 +62,15 @@ class LineWriter:
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._stream.write(line)
-                if self._lines.empty():
-                    self._stream.flush()
+                self._write(line)
             except (OSError, ValueError):
                 # A closed pipe or a full disk: the requests go on without their lines.
                 self.dropped += 1
+
+    def _write(self, line: bytes) -> None:
+        left = memoryview(line)
+        while left:
+            written = self._stream.write(left)
+            if not written:
+                raise BlockingIOError
+            left = left[written:]

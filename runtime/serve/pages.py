@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtime.serve import asking, models
+from runtime.serve.client import CODE
 from runtime.serve.router import Router
 from runtime.wire import errors
 from runtime.wire.errors import Dialect, Problem
@@ -117,6 +118,7 @@ def _json(value: dict[str, object], status: int = 200) -> Response:
 
 
 def _problem(request: Request, problem: Problem) -> Response:
+    request.scope[CODE] = problem.code
     dialect = dialect_of(str(request.scope["path"]))
     response = Response(problem.to_bytes(dialect), problem.status_in(dialect))
     for name, value in problem.headers():

@@ -259,7 +259,7 @@ def test_refused_requests_are_logged_and_probes_are_not() -> None:
     desk.post(raw=b"{")
     assert (desk.log.last["status"], desk.log.last["end"], desk.log.last["error"]) == (400, "error", "invalid_json")
     desk.get("/nope")
-    assert desk.log.last["status"] == 404
+    assert (desk.log.last["status"], desk.log.last["end"], desk.log.last["error"]) == (404, "error", "not_found")
 
 
 def test_a_client_that_leaves_before_its_request_is_complete_is_only_logged() -> None:

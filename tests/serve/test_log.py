@@ -29,8 +29,8 @@ class Stuck(io.RawIOBase):
     def write(self, data: object) -> int:
         self.waiting.set()
         assert self.go_on.wait(10)
-        assert isinstance(data, bytes)
-        self.written.append(data)
+        assert isinstance(data, memoryview)
+        self.written.append(bytes(data))
         return len(data)
 
 
@@ -55,7 +55,7 @@ def test_lines_come_out_in_order() -> None:
 
 def test_a_stream_that_blocks_costs_lines_and_never_a_wait() -> None:
     stream = Stuck()
-    lines = LineWriter(stream, backlog_lines=2)  # type: ignore[arg-type]
+    lines = LineWriter(stream, backlog_lines=2)
     lines.write(b"in the pipe\n")
     assert stream.waiting.wait(10)
     for _ in range(5):
@@ -67,7 +67,34 @@ def test_a_stream_that_blocks_costs_lines_and_never_a_wait() -> None:
 
 
 def test_a_stream_that_fails_costs_lines_and_nothing_else() -> None:
-    lines = LineWriter(Broken())  # type: ignore[arg-type]
+    lines = LineWriter(Broken())
+    lines.write(b"lost\n")
+    lines.close()
+    assert lines.dropped == 1
+
+
+def test_a_pipe_that_takes_a_line_in_pieces_gets_all_of_it() -> None:
+    class Narrow:
+        got = b""
+
+        def write(self, data: memoryview) -> int:
+            self.got += bytes(data[:3])
+            return len(data[:3])
+
+    narrow = Narrow()
+    lines = LineWriter(narrow)
+    lines.write(b"a whole line\n")
+    lines.close()
+    assert narrow.got == b"a whole line\n"
+    assert lines.dropped == 0
+
+
+def test_a_stream_that_would_wait_costs_the_line() -> None:
+    class Full:
+        def write(self, data: memoryview) -> None:
+            return None
+
+    lines = LineWriter(Full())
     lines.write(b"lost\n")
     lines.close()
     assert lines.dropped == 1
