@@ -21,6 +21,7 @@ from router_dsl.check.options import METRICS
 from router_dsl.check.program import check
 from router_dsl.compile.build import build, source_digest
 from router_dsl.fields import ENDPOINT, FAMILIES, REQUEST
+from router_dsl.format import format_source
 from router_dsl.load import load, load_text
 from router_dsl.plan import Plan
 from router_dsl.source import Source, render
@@ -95,6 +96,12 @@ def test_a_catalogue_file_says_of_which_day_it_is(path: Path) -> None:
     head = path.read_text().partition("\n\n")[0]
     assert "As of 2026-" in head
     assert "heck before you rely on" in head
+
+
+@pytest.mark.parametrize("path", [*POLICIES, *CATALOG], ids=by_name)
+def test_a_shipped_file_is_laid_out_as_fmt_would(path: Path) -> None:
+    text = path.read_text()
+    assert format_source(Source(path.name, text)) == (text, [])
 
 
 # --- the examples show the whole language -----------------------------------------------------------
