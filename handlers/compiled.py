@@ -38,7 +38,7 @@ def compile_file(path: Path, root: Path | None = None) -> Compiled:
     files, found = load(path, root)
     if any(d.severity == "error" for d in found) and not files:
         return Compiled(None, in_order(found))
-    program, more = check(files)
+    program, more = check(files, found)
     diagnostics = in_order([*found, *more])
     if program is None or any(d.severity == "error" for d in diagnostics):
         return Compiled(None, diagnostics)

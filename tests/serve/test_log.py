@@ -63,7 +63,7 @@ def test_a_stream_that_blocks_costs_lines_and_never_a_wait() -> None:
     assert lines.dropped == 3
     stream.go_on.set()
     lines.close()
-    assert len(stream.written) == 3
+    assert b"".join(stream.written) == b"in the pipe\nmore\nmore\n"
 
 
 def test_a_stream_that_fails_costs_lines_and_nothing_else() -> None:
