@@ -20,7 +20,7 @@ check: $(VENV)/.dev ## Lint, format, types, import contracts, policies
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pointsman check rules/default.route rules/examples/*.route rules/catalog/*.route
+	$(BIN)/pointsman check --root rules rules/default.route rules/examples/*.route
 	$(BIN)/pointsman fmt --check rules/default.route rules/examples/*.route rules/catalog/*.route
 
 format: $(VENV)/.dev

@@ -30,6 +30,8 @@ class RouteFile(pytest.File):
         from router_dsl.source import render
         from runtime.decision.book import Book
 
+        if not _is_policy(self.path):
+            return
         compiled = compile_file(self.path, self._root())
         errors = [render(d) for d in compiled.diagnostics if d.severity == "error"]
         yield CheckItem.from_parent(self, name="check", errors=errors)
@@ -43,6 +45,16 @@ class RouteFile(pytest.File):
     def _root(self) -> Path:
         """Imports may reach what lies beside the policy, up to the folder pytest was started for."""
         return self.config.rootpath if self.path.is_relative_to(self.config.rootpath) else self.path.parent
+
+
+def _is_policy(path: Path) -> bool:
+    """Whether a file has a policy or a test of its own: one of declarations alone is checked where it is imported."""
+    from router_dsl import ast
+    from router_dsl.load import load_text
+
+    files, found = load_text(path.read_text(encoding="utf-8", errors="replace"), path.name, path.parent)
+    own = files[0].items if files else ()
+    return any(d.severity == "error" for d in found) or any(isinstance(item, ast.Policy | ast.Test) for item in own)
 
 
 class CheckItem(pytest.Item):

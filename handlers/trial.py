@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handlers.cli.request_file import Written
 from router_dsl.plan import Scalar, Test
 from router_dsl.testing import Decided
 from runtime.decision.book import Book
 from runtime.decision.explain import answer_cost_nusd, record
 from runtime.decision.facts import Call, Facts
 from runtime.decision.route import Route, route
-from runtime.wire.request import Body, decode
-
-# Monday 2026-01-05 12:00:00 UTC: the instant of every test that does not set its own.
-BASELINE_NOW_S = 1_767_614_400.0
-BASELINE_BODY = b'{"model":"any","messages":[{"role":"user","content":"Hello"}]}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +41,7 @@ class Scripted:
 
 def baseline_call() -> Call:
     """Return a short non-streaming chat by an anonymous key, Monday 12:00 UTC."""
-    body = decode("chat", BASELINE_BODY)
-    assert isinstance(body, Body)
-    return Call(
-        api="chat",
-        path="/v1/chat/completions",
-        headers={},
-        body=body,
-        raw=BASELINE_BODY,
-        key={},
-        client_ip="127.0.0.1",
-        now_s=BASELINE_NOW_S,
-        region=None,
-    )
+    return Written("").call
 
 
 def decide(book: Book, test: Test, draw: float) -> tuple[Decided, Route, Facts]:

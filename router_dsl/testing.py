@@ -74,7 +74,7 @@ def run_one(program: Program, test: Test, decide: Callable[[Test, float], Decide
             instead = _instead(expect, decided, program.endpoints)
             if instead is not None:
                 chance = "" if draw == DRAWS[0] else f" (random draw {draw})"
-                return Result(test, f"expected {expect.text}, but {instead}{chance}\n{decided.story}", expect.line)
+                return Result(test, f"`{expect.text}` fails: {instead}{chance}\n{decided.story}", expect.line)
     return Result(test, "", test.line)
 
 

@@ -50,7 +50,11 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(told, indent=2))
     elif plan is not None:
-        print("{name}@{short}: {rules} rules, {bytes:,} bytes → {file}".format(**told, short=plan.digest[:12]))
+        print(
+            "{name}@{short}: {rules} rule{s}, {bytes:,} bytes → {file}".format(
+                s="" if told["rules"] == 1 else "s", **told, short=plan.digest[:12]
+            )
+        )
     return FOUND if plan is None else OK
 
 
