@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import cast
 
 from router_dsl import ast
@@ -217,7 +218,7 @@ class _Rule:
             words[:head],
             words[head:arrow],
             words[arrow : cuts[0]],
-            [words[a:b] for a, b in zip(cuts, cuts[1:], strict=False)],
+            [words[a:b] for a, b in pairwise(cuts)],
         )
 
     @property

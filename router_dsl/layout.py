@@ -177,7 +177,7 @@ class Pen:
     def start(self, column: int) -> None:
         """Begin a line at a column, unless the current one is still empty."""
         if not self._fresh:
-            self.lines.append(self._line)
+            self.lines.append(self._line.rstrip())
         self._line = " " * column
         self._fresh, self._full = True, False
 
