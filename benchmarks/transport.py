@@ -196,7 +196,7 @@ def table(found: dict[str, tuple[list[float], list[float]]], rounds: int) -> str
             f"Medians of {rounds} interleaved rounds, with the least and the most.",
             "",
             f"- Unary: request {len(REQUEST)} bytes, answer {len(ANSWER)}, {IN_FLIGHT} in flight, {EXCHANGES} a round.",
-            f"- Streams: {STREAMS} at a time, {CHUNKS} chunks of {len(CHUNK)} bytes, {CHUNK_EVERY_S * 1e3:.0f} ms apart.",
+            f"- Streams: {STREAMS} at once, {CHUNKS} chunks of {len(CHUNK)} bytes, {CHUNK_EVERY_S * 1e3:.0f} ms apart.",
             "",
             "`python -m benchmarks.transport --write` renews this page. Compare ratios: the machine is shared.",
             "",
