@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
+from strategies_ast import files_and_texts
 
 from router_dsl import ast
 from router_dsl.format import format_source
 from router_dsl.layout import WIDTH, words_of
 from router_dsl.source import Source, render
 from router_dsl.syntax import parse
-from strategies_ast import files_and_texts
 
 CASES = Path(__file__).parent / "cases"
 

@@ -70,7 +70,8 @@ def test_what_is_sound_in_a_broken_file_is_kept() -> None:
         Source(
             "t",
             'provider p { url "u"\n  regoin: eu\n}\nmodel m { context big\n serve p "x" }\nlet broken = >\n'
-            'policy q {\n  a: when x -> m\n  b: when -> m\n  otherwise -> m\n}\ntest "t" {\n  expect reject m\n  expect m\n}\n',
+            "policy q {\n  a: when x -> m\n  b: when -> m\n  otherwise -> m\n}\n"
+            'test "t" {\n  expect reject m\n  expect m\n}\n',
         )
     )
     assert len(diagnostics) == 5
