@@ -110,8 +110,10 @@ class Token:
     @property
     def begins_line(self) -> bool:
         """Nothing but white space stands before it on its line."""
-        line = self.source.text.rfind("\n", 0, self.start) + 1
-        return not self.source.text[line : self.start].strip()
+        text, at = self.source.text, self.start - 1
+        while at >= 0 and text[at] in " \t\ufeff":
+            at -= 1
+        return at < 0 or text[at] == "\n"
 
     def __repr__(self) -> str:
         return f"{self.kind}({self.text!r})"
@@ -250,7 +252,7 @@ def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
             return stop
         case "FOREIGN":
             meant = FOREIGN[word]
-            lexed.report(codes.OTHER_WORD, f"`{word}` is written `{meant}` here", start, end)
+            lexed.report(codes.OTHER_WORD, f"unexpected `{word}`", start, end, f"did you mean `{meant}`?")
             stands_for, word = PUNCTUATION.get(meant, "NAME"), meant
         case "QUOTED":
             stands_for, word = _quoted(lexed, word, start, end)

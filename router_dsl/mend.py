@@ -104,8 +104,7 @@ def mend(token: Token, ahead: Sequence[Token], accepted: Collection[str], keywor
         return word
     if (swap := next((t for t in _SWAPS.get(token.kind, ()) if t in accepted), None)) is not None:
         sign = SIGNS.get(swap) or swap.lower()
-        message = f"`{token.text}` where `{sign}` is meant"
-        return Mended((_stand_in(token, swap, sign),), _finding(codes.OTHER_WORD, message, token, f"write `{sign}`"))
+        return Mended((_stand_in(token, swap, sign),), _other_word(token, sign))
     if token.kind == "NAME" and "LABEL" in accepted and ahead and ahead[0].text == "when":
         message = f"expected `:` after the label `{token.text}`"
         tokens = (_stand_in(token, "LABEL", token.text), _stand_in(token, "COLON", ":"))
@@ -161,21 +160,22 @@ def _meant_word(token: Token, accepted: Collection[str], keywords: Mapping[str, 
             terminals = [PUNCTUATION.get(word) or keywords[word] for word in words]
             if terminals[0] in accepted:
                 tokens = tuple(_stand_in(token, t, w) for t, w in zip(terminals, words, strict=True))
-                message = f"`{token.text}` where `{meant}` is meant"
-                return Mended(tokens, _finding(codes.OTHER_WORD, message, token, f"write `{meant}`"))
+                return Mended(tokens, _other_word(token, meant))
         return None
     near = suggest(token.text, [word for word, terminal in keywords.items() if terminal in accepted])
     if near is None:
         return None
-    help_ = f"did you mean `{near}`?"
-    finding = _finding(codes.OTHER_WORD, f"unknown word `{token.text}`", token, help_)
-    return Mended((_stand_in(token, keywords[near], near),), finding)
+    return Mended((_stand_in(token, keywords[near], near),), _other_word(token, near))
 
 
 def _stand_in(token: Token, terminal: str, text: str) -> Token:
     stand_in = Token(token.source, token.kind, text, token.start, token.end)
     stand_in.type = terminal
     return stand_in
+
+
+def _other_word(token: Token, meant: str) -> Diagnostic:
+    return _finding(codes.OTHER_WORD, f"unexpected `{token.text}`", token, f"did you mean `{meant}`?")
 
 
 def _finding(code: str, message: str, token: Token, help_: str | None = None) -> Diagnostic:

@@ -46,7 +46,7 @@ SYNTAX_CODES: dict[str, tuple[str, str]] = {
     OTHER_WORD: (
         "word of another language",
         "The marked word is mistyped, or another language's: `==` compares, `and`, `or`, `not` connect, `else` "
-        "names the next target, `->` leads to the action, `#` begins a comment. It was read as the message says.",
+        "names the next target, `->` leads to the action, `#` begins a comment. It was read as what the help says.",
     ),
     LEFT_OUT: (
         "something left out",

@@ -70,7 +70,7 @@ def test_no_line_is_too_wide(name: str) -> None:
 
 
 def test_white_space_alone_never_matters_to_the_result() -> None:
-    text = (CASES / "tour.route").read_text(encoding="utf-8")
+    text = (CASES / "tour.txt").read_text(encoding="utf-8")
     lines = [line for line in formatted(text).splitlines() if line]
     assert formatted("\n".join("   " + line + "   " for line in lines)) == "".join(line + "\n" for line in lines)
 

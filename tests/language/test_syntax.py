@@ -12,7 +12,7 @@ from router_dsl.source import Source, Span, render
 from router_dsl.syntax import parse, tables
 
 CASES = Path(__file__).parent / "cases"
-TOUR = (CASES / "tour.route").read_text()
+TOUR = (CASES / "tour.txt").read_text()
 EXAMPLE = (CASES / "example.route").read_text()
 
 
