@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 from handlers.cli.output import FOUND, OK, USAGE, complain, show
 from router_dsl.check.program import check
-from router_dsl.compile.build import build, refusals, source_digest
+from router_dsl.compile.build import build, source_digest
 from router_dsl.compile.certify import verify
 from router_dsl.load import load
 from router_dsl.plan import Plan, decode, encode
@@ -64,9 +64,8 @@ def compile_file(path: Path, root: Path | None) -> tuple[Plan | None, list[Diagn
     if not files:
         return None, found
     program, more = check(files, broken=any(finding.severity == "error" for finding in found))
-    refused = refusals(program, files) if program is not None else []
-    findings = in_order([*found, *more, *refused])
-    return (None if program is None or refused else build(program, source_digest(files))), findings
+    findings = in_order([*found, *more])
+    return (None if program is None else build(program, source_digest(files))), findings
 
 
 def facts_of(plan: Plan, output: Path, size: int) -> dict[str, object]:

@@ -26,7 +26,7 @@ def load(plan: Plan) -> dict[str, Decide]:
 
 def of_policy(policy: Policy, tree: Tree) -> Decide:
     """Return a policy: its rules one by one when they are few, else its tables."""
-    if is_small(policy.rules):
+    if tree.switch is None and len(tree.shared) == 1 and is_small(policy.rules):
         return written(policy.rules, tree.shared[0])
     return of_tree(tree)
 
@@ -50,11 +50,13 @@ def _switched(tree: Tree) -> Decide:
     def decide(facts: Facts) -> int:
         rule = -1
         value = None if switch is None else facts[switch]
-        if value in cases:
-            for find in open_cases.get(value) or opened(value):
-                rule = find(facts)
-                if rule >= 0:
-                    break
+        own = open_cases.get(value)  # type: ignore[arg-type]
+        if own is None and value in cases:
+            own = opened(value)
+        for find in own or ():
+            rule = find(facts)
+            if rule >= 0:
+                break
         for rules, first, last, find in shared:
             if rule < 0 or last < rule:
                 found = find(facts)

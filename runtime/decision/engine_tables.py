@@ -67,7 +67,7 @@ class Table:
                     return found
             # NaN is not equal to itself; no condition takes it for a number.
             elif spans and isinstance(value, int | float) and value == value:
-                return spans[bisect_right(starts, value)]  # type: ignore[type-var]
+                return spans[bisect_right(starts, value)]
             return other if value else empty
 
         return look
@@ -86,7 +86,7 @@ class Table:
         def ask(facts: Facts) -> int:
             value = facts[fact]
             if value.__class__ is int:
-                return spans[bisect_right(starts, value)]  # type: ignore[type-var]
+                return spans[bisect_right(starts, value)]
             return missing if value is None else rest(value)
 
         return ask

@@ -145,3 +145,12 @@ def test_values_of_every_kind_are_answered() -> None:
 def test_every_policy_of_a_plan_is_loaded() -> None:
     program = program_of(policy_of([TRIAL, None]))
     assert list(engine.load(shipped(program))) == ["main"]
+
+
+def test_few_rules_of_many_alternatives_are_looked_up_and_still_ask_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "BLOCK_TERMS", 2)
+    either = Or(tuple(ask(f"header.{name}", "eq", "x") for name in "abc"))
+    headers = dict.fromkeys(("header.a", "header.b", "header.c"))
+    conds = [either, And((TRIAL, SECRET)), And((CODE, TRIAL)), None]
+    assert asked(conds, {**ALL, **headers, "header.c": "x"}, 0) == (0, set(headers))
+    assert asked(conds, {**ALL, **headers, "plan": None}, 0) == (3, {*headers, "plan"})
