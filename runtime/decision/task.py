@@ -112,7 +112,13 @@ for _points, _listed in PHRASES.items():
     for _phrase in _listed.split():
         _PHRASES.setdefault(_phrase[0], []).append((_phrase, _points))
 _PHRASE_START = re.compile(f"[{''.join(_PHRASES)}]")
-_NO_WORD = str.maketrans(dict.fromkeys(".,:;!?()[]{}\"'`*_<>«»“”„…’¿¡—–،؟।/\\|+=-", " "))
+_EDGES = '.,:;!?()[]{}"`*_<>«»“”„…¿¡—–،؟।|+='
+
+
+def _words(lower: str) -> list[str]:
+    for joint in "'’-/":
+        lower = lower.replace(joint, " ")
+    return [word.strip(_EDGES) for word in lower.split()]
 
 
 def classify(text: str, *, images: int = 0, system: str = "") -> str:
@@ -129,11 +135,11 @@ def classify(text: str, *, images: int = 0, system: str = "") -> str:
         text = f"{text[:HEAD_CHARS]} {text[-TAIL_CHARS:]}"
     points: dict[str, int] = {}
     lower = text.lower()
-    words = lower.translate(_NO_WORD).split()
+    words = _words(lower)
     _count(points, words[:FIRST_WORDS], 2)
     _count(points, words[FIRST_WORDS:], 1)
     if system:
-        _count(points, system[:SYSTEM_CHARS].lower().translate(_NO_WORD).split(), 1)
+        _count(points, _words(system[:SYSTEM_CHARS].lower()), 1)
     for mark, found in MARKS:
         if mark in lower:
             _add(points, found)
