@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
@@ -23,8 +23,7 @@ from runtime.wire.request import Body, Chat, Completions, Messages, Responses, T
 Value = Scalar | None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request as data.
 
     Attributes:
@@ -439,6 +438,7 @@ def _number(value: Scalar) -> int | float | None:
     return value
 
 
+@lru_cache(4096)
 def _ip_digits(text: str) -> str | None:
     """An address as 32 hex digits, IPv4 mapped into `::ffff:0:0/96`, so that text order is address order."""
     try:

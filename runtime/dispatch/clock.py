@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -28,12 +29,16 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The running event loop's own clock."""
+    """The machine's monotonic clock, with alarms from the running event loop.
+
+    Not the loop's own time: finding the loop asks the kernel for the process id each time, and uvloop counts in
+    milliseconds.
+    """
 
     def now_s(self) -> float:
-        """Return the loop's time."""
-        return asyncio.get_running_loop().time()
+        """Return the monotonic time."""
+        return time.monotonic()
 
     def ring(self, at_s: float, then: Callable[[], None]) -> Alarm:
         """Call `then` from the loop once its time has come."""
-        return asyncio.get_running_loop().call_at(at_s, then)
+        return asyncio.get_running_loop().call_later(max(0.0, at_s - time.monotonic()), then)

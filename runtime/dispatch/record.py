@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from runtime.dispatch.transport import Headers
 from runtime.wire.usage import Usage as Usage
 
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One attempt at one endpoint.
 
     Attributes:

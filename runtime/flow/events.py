@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Why = Literal["status", "connect", "lost", "cut", "empty", "malformed", "error"]
 """Why an attempt failed, as far as the carrier can tell.
@@ -17,8 +18,7 @@ like); `error`: an error object under a 2xx status or inside the stream.
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(msgspec.Struct, frozen=True, gc=False):
     """One place in the plan of a request: an endpoint (index) tried for a target (index)."""
 
     endpoint: int
@@ -28,15 +28,13 @@ class Try:
 # --- events: what happened ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """A unary answer has begun: its first token is here, though not yet for the client. Streams do not report it."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, gc=False):
     """Real content of a stream arrived, or a unary answer is complete, not empty and free of errors.
 
     The first one commits; after it the client is given the bytes and the provider's clock rests until Waiting.
@@ -45,29 +43,25 @@ class Content:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """From now on the provider's next bytes are waited for: the client took what came before."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True, gc=False):
     """Every choice has its `finish_reason`: whatever ends the answer now, nothing of it is missing."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """The answer reached its proper end."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, gc=False):
     """The attempt failed.
 
     Attributes:
@@ -81,13 +75,11 @@ class Failed:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimeUp:
+class TimeUp(msgspec.Struct, frozen=True, gc=False):
     """A deadline may have passed; too early is harmless."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGone:
+class ClientGone(msgspec.Struct, frozen=True, gc=False):
     """Nobody waits for the answer any more."""
 
 
@@ -97,8 +89,7 @@ Event = Begun | Content | Waiting | Whole | Finished | Failed | TimeUp | ClientG
 # --- actions: what to do --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Start attempt number `attempt` (from 0, in the order started) at `endpoint`."""
 
     attempt: int
@@ -106,15 +97,13 @@ class Send:
     hedge: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """This attempt's answer is the client's: start relaying it."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, gc=False):
     """The attempt is over; drop what is left of it.
 
     Attributes:
@@ -126,8 +115,7 @@ class Close:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The request is over; always the last action.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from runtime.serve.client import Receive, Scope
@@ -83,6 +84,7 @@ def _peer(scope: Scope) -> str | None:
     return peer[0] if peer else None
 
 
+@lru_cache(4096)
 def _is_local(peer: str | None) -> bool:
     """Whether a peer is on this machine; one without an address (a socket file, a test client) is."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from typing import Protocol
@@ -51,6 +52,7 @@ class LineWriter:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="pointsman-log", daemon=True)
             self._thread.start()
+            atexit.register(self.close)
         try:
             self._lines.put_nowait(line)
         except queue.Full:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import msgspec
 
@@ -12,8 +11,7 @@ from runtime.wire.sse import has_content
 from runtime.wire.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a complete JSON answer says of itself.
 
     Attributes:
