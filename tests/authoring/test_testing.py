@@ -98,7 +98,13 @@ def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_pytest_collects_the_tests_of_a_policy(pytester: pytest.Pytester) -> None:
-    pytester.makefile(".route", good=POLICY + GOOD, wrong=POLICY + 'test "wrong" { expect big }', broken="policy {", pieces='provider a { url "http://127.0.0.1:1/v1" }')
+    pytester.makefile(
+        ".route",
+        good=POLICY + GOOD,
+        wrong=POLICY + 'test "wrong" { expect big }',
+        broken="policy {",
+        pieces='provider a { url "http://127.0.0.1:1/v1" }',
+    )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=6, failed=2)
     result.stdout.fnmatch_lines(["*`expect big` fails: the order is small@b*"])
