@@ -105,19 +105,22 @@ def _help(stuck: Stuck) -> str | None:
     token, before = stuck.token, stuck.before
     word = token.text if token is not None else ""
     previous = before.text if before is not None else ""
-    if stuck.was_name:
+    if stuck.was_name and word:
         return f'as a name `{previous}` is written `"{previous}"` here'
     if token is not None and (special := _special(stuck, token, previous)) is not None:
         return special
     if word in _WRONG_WORDS:
         return _WRONG_WORDS[word]
-    if before is not None and before.type == "NAME" and previous in OPTIONS and word:
+    in_rule = "label" in stuck.keywords or "otherwise" in stuck.keywords
+    if in_rule and before is not None and before.type == "NAME" and previous in OPTIONS and word:
         return f'an option stands after the targets; a target of this name is written `"{previous}"`'
     if "RPAR" in stuck.accepted or "RSQB" in stuck.accepted:
         return "a `(` is not closed" if "RPAR" in stuck.accepted else "a `[` is not closed"
     if before is None and "POLICY" in stuck.accepted:
         return "a declaration begins with " + listed([f"`{word}`" for word in DECLARATIONS])
     keywords = [word for word in stuck.keywords if word in FORMS]
+    if keywords[1:] and keywords[-1] == "policy":
+        keywords.pop()
     if keywords and keywords[-1] == "by" and len(keywords) > 1 and keywords[-2] in ("limit", "split"):
         keywords.pop()
     return f"the form is `{FORMS[keywords[-1]]}`" if keywords else None
@@ -140,6 +143,10 @@ def _special(stuck: Stuck, token: Token, previous: str) -> str | None:
         return "a rule with a condition is `LABEL: when …`; `otherwise` has none"
     if kind == "LSQB" and previous in ("==", "!="):
         return "a list is asked with `in`" if previous == "==" else "a list is asked with `not in`"
+    if kind == "SLASH" and previous in ("==", "!=", "contains", "in"):
+        return "a regex is asked with `matches`"
+    if kind == "LSQB" and stuck.before is not None and stuck.before.end == token.start:
+        return f"a part of a fact stands after a dot: `{previous}.NAME`"
     if kind == "LSQB" and previous == "not":
         return "write `not in […]`"
     if accepted == {"DOTDOT"}:
@@ -148,11 +155,7 @@ def _special(stuck: Stuck, token: Token, previous: str) -> str | None:
         return "a regex stands between slashes: `/…/`"
     if kind == "NUMBER" and "HAS" in accepted:
         return "a comparison begins with its fact: `prompt.tokens > 24k`"
-    if (
-        kind == "NAME"
-        and "STRING" in accepted
-        and "NAME" not in accepted
-        and (found := _RUN.match(token.source.text, token.start))
-    ):
-        return f'write `"{found[0]}"`' if found[0] != word else None
+    if kind == "NAME" and accepted == {"STRING"}:
+        found = _RUN.match(token.source.text, token.start)
+        return f'write `"{found[0] if found else word}"`'
     return None

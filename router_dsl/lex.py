@@ -141,6 +141,7 @@ _TOKEN = re.compile(
 )
 _REGEX = re.compile(r"/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*+\]|\[)++)/(\w*)")
 _PART = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*|.", re.DOTALL)
+_DASHED = re.compile(r"([0-9]+)-([0-9]+)")
 _URL = re.compile(r"[^\s\"'{},]+")
 _ESCAPE = re.compile(
     r"\\(?:[\"\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})"
@@ -260,9 +261,10 @@ def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
             # A closing brace at the end of the line is more likely the block's than the string's.
             end = start + max(1, len(word.rstrip("} \t\r")))
             lexed.report(codes.BAD_STRING, "this string does not end on its line", start, end, 'close it with `"`')
-            stands_for, word = "STRING", json.dumps(source.text[start + 1 : end])
         case "ODD_NUMBER":
-            lexed.report(codes.BAD_NUMBER, f"`{word}` is not a number", start, end, f'as text it is written `"{word}"`')
+            ends = _DASHED.fullmatch(word)
+            help_ = f"a range is `{ends[1]}..{ends[2]}`" if ends else f'as text it is written `"{_shown(word)}"`'
+            lexed.report(codes.BAD_NUMBER, f"`{_shown(word)}` is not a number", start, end, help_)
             stands_for = kind
         case "ODD_NAME":
             lexed.report(

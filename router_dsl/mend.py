@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from router_dsl import syntax_codes as codes
-from router_dsl.expected import SIGNS
+from router_dsl.expected import OPTIONS, SIGNS
 from router_dsl.lex import PUNCTUATION, Token
 from router_dsl.source import Diagnostic
 from router_dsl.suggest import suggest
@@ -19,7 +19,6 @@ _ALIASES = {
     "then": ("->", "else"),
     "default": ("otherwise", "defaults"),
     "if": ("when",),
-    "unless": (),
     "is": ("==",),
     "equals": ("==",),
     "eq": ("==",),
@@ -32,7 +31,7 @@ _ALIASES = {
     "includes": ("contains",),
     "startswith": ("starts with",),
     "endswith": ("ends with",),
-    "rule": (),
+    "per": ("by",),
     "route": ("policy",),
     "include": ("import",),
     "endpoint": ("serve",),
@@ -102,6 +101,8 @@ def mend(token: Token, ahead: Sequence[Token], accepted: Collection[str], keywor
         return Mended((), _finding(codes.UNEXPECTED, "unexpected `;`", token, "white space separates, nothing else"))
     if (word := _meant_word(token, accepted, keywords)) is not None:
         return word
+    if token.kind == "COMMA" and ahead and ahead[0].text in OPTIONS:
+        return Mended((), _finding(codes.UNEXPECTED, "unexpected `,`", token, "white space separates these"))
     if (swap := next((t for t in _SWAPS.get(token.kind, ()) if t in accepted), None)) is not None:
         sign = SIGNS.get(swap) or swap.lower()
         return Mended((_stand_in(token, swap, sign),), _other_word(token, sign))
@@ -136,7 +137,7 @@ def _left_out(
     elif "ARROW" in accepted and not any(t.kind == "ARROW" for t in ahead):
         missing = "ARROW"
     sign = None if missing is None else SIGNS.get(missing) or {t: word for word, t in keywords.items()}.get(missing)
-    if missing is None or sign is None:
+    if missing is None or sign is None or (missing != "COMMA" and any(t.text == sign for t in ahead)):
         return None
     finding = _finding(codes.LEFT_OUT, f"expected `{sign}` before `{token.text}`", token)
     return Mended((_stand_in(token, missing, sign),), finding, again=True)

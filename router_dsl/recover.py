@@ -6,6 +6,7 @@ The file is cut into declarations, and a broken one into its rules, steps or lin
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from router_dsl import ast, units
 from router_dsl import syntax_codes as codes
@@ -99,6 +100,10 @@ class Recovery:
         for member in block.members:
             if len(self.findings) > MAX_FINDINGS:
                 break
+            # A brace inside a member is what a stray `{` before it leaves over.
+            member = list(takewhile(lambda token: token.kind != "RBRACE", member))
+            if not member:
+                continue
             reading = self._read([*head, *member, _closing(member[-1])])
             reading = replace(reading, findings=reading.findings[mended_head:])
             if reading.file is not None:

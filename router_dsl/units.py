@@ -11,26 +11,10 @@ from router_dsl.suggest import suggest
 
 BLOCKS = ("provider", "model", "policy", "test", "defaults")
 _NAMES = ("NAME", "STRING", "ODD_NUMBER")
-# A line that begins so goes on with the line before.
-_CONTINUING = frozenset(
-    {
-        "price",
-        "region",
-        "quantization",
-        "zdr",
-        "weight",
-        "as",
-        "in",
-        "out",
-        "cached",
-        "and",
-        "or",
-        "not",
-        "when",
-        "else",
-    }
-)
-_SERVE_TOO = frozenset({"context", "tags", "supports"})
+# A line that begins so goes on with the line before: inside a condition, and behind a `serve`.
+_IN_CONDITION = frozenset({"and", "or", "not", "when"})
+_IN_SERVE = frozenset({"price", "region", "context", "quantization", "zdr", "supports", "tags", "weight"})
+_IN_SERVE |= {"as", "in", "out", "cached"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +53,7 @@ def _begins_declaration(tokens: list[Token], i: int, depth: int) -> bool:
     token = tokens[i]
     word = token.text
     if word in DECLARATIONS:
-        if token.labels:
+        if token.labels and not (depth == 0 and token.begins_line):
             return False
         if depth == 0 and (tokens[i - 1].kind == "RBRACE" or token.begins_line):
             return True
@@ -113,7 +97,7 @@ def block(tokens: list[Token]) -> Block | None:
                 break
     head, body, rest = tokens[: opening + 1], tokens[opening + 1 : end], tokens[end + 1 :]
     close = tokens[end] if end < len(tokens) else None
-    begins = _begins_rule if any(token.labels for token in body) or head[0].text == "policy" else _begins_line
+    begins = _begins_line if head[0].text in BLOCKS and head[0].text != "policy" else _begins_rule
     return Block(head, _cut(body, begins), close, rest)
 
 
@@ -143,4 +127,4 @@ def _begins_line(body: list[Token], i: int, start: int) -> bool:
     token = body[i]
     if token.kind != "NAME" or body[i - 1].kind == "COMMA" or not token.begins_line:
         return False
-    return token.text not in _CONTINUING and not (token.text in _SERVE_TOO and body[start].text == "serve")
+    return token.text not in (_IN_SERVE if body[start].text == "serve" else _IN_CONDITION)
