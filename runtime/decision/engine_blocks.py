@@ -9,7 +9,7 @@ from operator import itemgetter
 from router_dsl.plan import Block
 from runtime.decision.engine_conditions import Facts, Value
 from runtime.decision.engine_source import Source
-from runtime.decision.engine_tables import Question, Table, lazy_tables
+from runtime.decision.engine_tables import Question, Table, lazy_tables, needs
 
 Find = Callable[..., int]
 """From the facts, and the terms that may decide (all, unless said), to the rule that does; -1 when none holds."""
@@ -36,44 +36,53 @@ def finder(block: Block) -> Find:
         tables = [table for table in tables if table not in texts]
     for table in tables:
         _write(source, table)
-    source.line("first = alive & -alive")
-    for asking, undecided, lazy in lazy_tables(block):
+    lazy = lazy_tables(block)
+    # The number of the first term alive, from 1; 0 when there is none.
+    source.line("first = (alive & -alive).bit_length()")
+    if lazy:
+        look_up_need = f"need = {source.name(needs(block, lazy))}[first]"
+        source.line(look_up_need)
+    for fact in lazy:
         # Nested: when nothing can refuse the first term any more, it decides.
-        source.enter(f"if first & {source.name(undecided)}:")
-        if asking != undecided:
-            decided, asks = source.name(full & ~undecided), source.name(asking)
-            source.enter(f"if first & {asks} or {source.name(_matters)}(alive, {decided}, {asks}):")
-        _write(source, lazy)
-        source.line("first = alive & -alive")
-        if asking != undecided:
+        source.enter(f"if need >= {fact.bit}:")
+        if fact is not lazy[-1]:
+            decided, asking = source.name(fact.decided), source.name(fact.asking)
+            source.enter(f"if need & {fact.bit} or {source.name(_matters)}(alive, {decided}, {asking}):")
+        _write(source, fact.table)
+        source.line("first = (alive & -alive).bit_length()")
+        if fact is not lazy[-1]:
+            source.line(look_up_need)
             source.leave()
     source.leave(to=0)
-    source.line(f"return {source.name(block.rules)}[first.bit_length() - 1] if first else -1")
+    source.line(f"return {source.name((-1, *block.rules))}[first]")
     return source.function()
 
 
 def case_finder(block: Block) -> Find:
     """Return the block as a loop over its look-ups, for the cases of a switch: too many to write code for."""
-    rules = block.rules
-    full = (1 << len(rules)) - 1
-    tables = [Table(column, len(rules)) for column in block.columns]
+    rules = (-1, *block.rules)
+    full = (1 << len(block.rules)) - 1
+    tables = [Table(column, len(block.rules)) for column in block.columns]
     texts = [(table.fact, *table.texts()) for table in tables if table.knows_texts]
     others = [table.ask() for table in tables if not table.knows_texts]
-    lazy = [(asking, undecided, full & ~undecided, table.ask()) for asking, undecided, table in lazy_tables(block)]
+    found = lazy_tables(block)
+    need_of = needs(block, found)
+    lazy = [(fact.bit, fact.decided, fact.asking, fact.table.ask()) for fact in found]
 
     def find(facts: Facts, alive: int = full) -> int:
         for fact, get, other in texts:
             alive &= get(facts[fact], other)
         for ask in others:
             alive &= ask(facts)
-        first = alive & -alive
-        for asking, undecided, decided, ask in lazy:
-            if not first & undecided:
+        first = (alive & -alive).bit_length()
+        for bit, decided, asking, ask in lazy:
+            need = need_of[first]
+            if need < bit:
                 break
-            if first & asking or _matters(alive, decided, asking):
+            if need & bit or _matters(alive, decided, asking):
                 alive &= ask(facts)
-                first = alive & -alive
-        return rules[first.bit_length() - 1] if first else -1
+                first = (alive & -alive).bit_length()
+        return rules[first]
 
     return find
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
@@ -105,15 +106,39 @@ class Question:
         return lambda facts: yes if test(facts) else no
 
 
-def lazy_tables(block: Block) -> list[tuple[int, int, Table | Question]]:
-    """Return, for each fact that costs something, the terms that ask it, and those that ask it or a later one."""
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A fact that costs something.
+
+    Attributes:
+        bit: 1, 2, 4, … in the order of asking; a term's need is the sum of its facts' bits.
+        asking: The terms that ask it. `decided`: those that ask neither it nor a later one.
+    """
+
+    table: Table | Question
+    bit: int
+    asking: int
+    decided: int
+
+
+def lazy_tables(block: Block) -> list[Lazy]:
+    """Return the facts of a block that cost something, cheapest first."""
     terms = len(block.rules)
-    full = (1 << terms) - 1
-    found: list[tuple[int, int, Table | Question]] = []
-    undecided = 0
-    for item in reversed(block.lazy):
+    decided = full = (1 << terms) - 1
+    found: list[Lazy] = []
+    for number, item in reversed(list(enumerate(block.lazy))):
         table = Table(item, terms) if isinstance(item, Column) else Question(item, terms)
         asking = full & ~reduce(and_, table.masks)
-        undecided |= asking
-        found.append((asking, undecided, table))
+        decided &= ~asking
+        found.append(Lazy(table, 1 << number, asking, decided))
     return found[::-1]
+
+
+def needs(block: Block, lazy: Sequence[Lazy]) -> list[int]:
+    """Return each term's need, behind a first 0 for no term at all."""
+    found = [0] * (len(block.rules) + 1)
+    for fact in lazy:
+        for number, asks in enumerate(reversed(f"{fact.asking:b}"), 1):
+            if asks == "1":
+                found[number] += fact.bit
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -114,10 +114,12 @@ def lazy_stops_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def lazy_forgets_the_facts_to_come(patch: pytest.MonkeyPatch) -> None:
-    right = engine_tables.lazy_tables
-    patch.setattr(
-        engine_blocks, "lazy_tables", lambda block: [(asking, asking, table) for asking, _, table in right(block)]
-    )
+    right = engine_tables.needs
+
+    def wrong(block: Block, lazy: Sequence[engine_tables.Lazy]) -> list[int]:
+        return [need & -need for need in right(block, lazy)]
+
+    patch.setattr(engine_blocks, "needs", wrong)
 
 
 def memo_key_is_incomplete(patch: pytest.MonkeyPatch) -> None:
