@@ -15,7 +15,7 @@ from runtime.dispatch.clock import Alarm, Clock
 from runtime.dispatch.exchange import ClientLeftError, Exchange
 from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
-from runtime.flow.events import Action, Begun, ClientGone, Close, Commit, Content, Event, Finish, Send, TimeUp
+from runtime.flow.events import Action, Begun, ClientGone, Close, Commit, Content, Event, Finish, Finished, Send, TimeUp
 from runtime.flow.flow import Flow
 from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
@@ -52,7 +52,7 @@ class Course:
     Attributes:
         began_s: When it began, by the clock.
         started: The attempts, in the order started.
-        is_closed: Whether the client's answer has got its last byte.
+        is_closed: Whether the client was handed the last byte of its answer.
     """
 
     def __init__(
@@ -113,6 +113,9 @@ class Course:
 
     async def _watch(self) -> None:
         await self._client.gone()
+        if self.is_closed and self._flow.committed is not None:
+            # Servers and clients hang up as soon as the last byte is out: that is no leaving.
+            self.report(Finished(self._flow.committed))
         self.report(ClientGone())
         if self._farewell is not None:
             self._farewell.cancel()
@@ -148,13 +151,14 @@ class Course:
         Raises:
             ClientLeftError: It is gone.
         """
+        self.is_closed = last  # a client is handed all of it before it is waited for
         await self._to_client(self._client.send(data, last=last))
-        self.is_closed = last
 
     async def _to_client(self, sending: Coroutine[object, object, None]) -> None:
         try:
             await sending
         except OSError as error:
+            self.is_closed = False
             self.report(ClientGone())
             raise ClientLeftError from error
 

@@ -74,7 +74,9 @@ class Addresses:
         entry = self._program.endpoints[endpoint]
         provider = self._program.providers[entry.provider]
         # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
-        edits = Edits(entry.upstream, options.cap, options.set, options.drop, include_usage=api != "messages")
+        edits = Edits(
+            entry.upstream, options.cap, options.set, options.drop, include_usage=api in ("chat", "completions")
+        )
         passed = [
             (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))
             for name in PASSED_ON

@@ -502,7 +502,7 @@ def test_a_client_that_leaves_stops_everything(script: Script) -> None:
 
 def test_a_client_that_leaves_while_it_is_slow_stops_everything() -> None:
     async def scenario(bench: Bench) -> None:
-        bench.providers[0].then(say.stream("a", "b"))
+        bench.providers[0].then(say.sse([say.event("a")], end="stall"))
         bench.client.taking.clear()
         asking = asyncio.create_task(bench.ask(STREAM))
         await bench.client.until_chunks(1)
@@ -523,7 +523,25 @@ def test_a_client_that_leaves_while_it_is_told_of_an_error_stops_everything() ->
         await bench.client.until_chunks(2)
         bench.client.leave()
         record = await asking
-        assert (record.end, outcomes(record)) == ("client gone", ["error"])
+        assert (record.end, outcomes(record)) == ("cut", ["error"])
+
+    run(scenario)
+
+
+ONE_CHUNK = say.sse([b"".join(say.events("hi"))])
+
+
+@pytest.mark.parametrize(("body", "script"), [(UNARY, say.unary()), (STREAM, ONE_CHUNK)], ids=["unary", "stream"])
+def test_a_client_that_hangs_up_on_the_last_byte_has_its_answer(body: dict[str, object], script: Script) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(script)
+        bench.client.taking.clear()
+        asking = asyncio.create_task(bench.ask(body))
+        await bench.client.until_chunks(1)
+        assert bench.client.is_closed
+        bench.client.leave()
+        record = await asking
+        assert (record.end, outcomes(record)) == ("complete", ["ok"])
 
     run(scenario)
 
