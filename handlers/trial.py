@@ -52,7 +52,7 @@ def decide(book: Book, test: Test, draw: float) -> tuple[Decided, Route, Facts]:
     facts = Facts(baseline_call(), book.program, state, given)
     found = route(book, test.policy, facts, state, draw)
     decided = Decided(
-        rule=found.rule.label,
+        rules=tuple(step.rule.label for step in found.steps),
         candidates=tuple(candidate.endpoint for candidate in found.candidates),
         attempts=len(found.attempts),
         status=None if found.why is None else found.status,

@@ -19,13 +19,14 @@ class Decided:
     """What was decided for a test's request.
 
     Attributes:
+        rules: Labels of the rules that decided: of the policy asked, then of those it called.
         candidates: Endpoint indices in the order of preference.
         status: Of a rejection, else None.
         cost_nusd: What one answer costs at the dearest endpoint of the plan, None when unpriced.
         story: The decision as a person would tell it.
     """
 
-    rule: str
+    rules: tuple[str, ...]
     candidates: tuple[int, ...]
     attempts: int
     status: int | None
@@ -81,7 +82,7 @@ def run_one(program: Program, test: Test, decide: Callable[[Test, float], Decide
 def _instead(expect: Expect, decided: Decided, endpoints: Sequence[Endpoint]) -> str | None:
     """Return what happened instead of what is expected, None when it holds."""
     if expect.kind == "rule":
-        return None if decided.rule == expect.value else f"rule {decided.rule} decides"
+        return None if expect.value in decided.rules else f"rule {', then '.join(decided.rules)} decides"
     if expect.kind == "reject":
         return None if decided.status == expect.value else _outcome(decided, endpoints)
     if decided.status is not None and expect.kind != "never":

@@ -79,6 +79,15 @@ def test_an_expectation_must_hold_for_every_draw(tmp_path: Path, capsys: pytest.
     assert "random draw 0.999" in capsys.readouterr().out
 
 
+def test_a_rule_of_a_called_policy_may_be_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    called = "policy q { otherwise -> policy p }\n"
+    steps = 'test "through" { policy q  given tools 1  expect rule tools  expect rule otherwise }\n'
+    assert command.main([write(tmp_path, POLICY + called + steps)]) == 0
+    wrong = 'test "not so" { policy q  expect rule tools }\n'
+    assert command.main([write(tmp_path, POLICY + called + wrong)]) == 1
+    assert "rule otherwise, then otherwise decides" in capsys.readouterr().out
+
+
 def test_coverage_names_what_no_test_reaches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     some = 'test "t" { given tools 1  expect rule tools }  test "o" { expect rule otherwise }'
     assert command.main([write(tmp_path, POLICY + some), "--coverage", "--json"]) == 0
