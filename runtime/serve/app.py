@@ -108,8 +108,10 @@ class App:
                 status = cast("int", message["status"])
                 visit.end = "complete" if status < 400 else "error"
                 message["headers"] = [*cast("list[tuple[bytes, bytes]]", message["headers"]), *visit.head(status)]
-            elif visit.method == "HEAD":
-                message["body"] = b""
+            else:
+                visit.is_answered = not message.get("more_body", False)
+                if visit.method == "HEAD":
+                    message["body"] = b""
             await send(message)
 
         await self._pages(scope, receive, told)
@@ -127,9 +129,10 @@ class App:
                     "trace": "".join(traceback.format_tb(error.__traceback__)),
                 }
             )
-        if client.started or visit.head_s is not None:
-            raise error
-        await chat.refuse(client, visit, errors.internal(), CHAT.get(visit.path, "openai"))
+        if visit.head_s is None:
+            await chat.refuse(client, visit, errors.internal(), CHAT.get(visit.path, "openai"))
+        elif not visit.is_answered:
+            raise error  # the server breaks the connection off: an answer must not look whole
 
     # --- the server's life ------------------------------------------------------------------------
 

@@ -17,14 +17,9 @@ CODE = "pointsman.code"
 
 
 class AsgiClient:
-    """Who waits for an answer; implements `runtime.dispatch.record.Client`.
-
-    Attributes:
-        started: Whether a head has been sent: from then on nothing but this answer may follow.
-    """
+    """Who waits for an answer; implements `runtime.dispatch.record.Client`."""
 
     def __init__(self, visit: Visit, receive: Receive, send: Send) -> None:
-        self.started = False
         self._visit = visit
         self._receive = receive
         self._send = send
@@ -44,6 +39,7 @@ class AsgiClient:
         Raises:
             OSError: The client is gone.
         """
+        self._visit.is_answered = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     async def gone(self) -> None:
@@ -52,11 +48,10 @@ class AsgiClient:
             pass
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send an answer of our own, whole; to `HEAD` without its body."""
+        """Send an answer of our own, whole."""
         await self._head(status, (*headers, (b"content-length", str(len(body)).encode("ascii"))))
-        await self.send(b"" if self._visit.method == "HEAD" else body, last=True)
+        await self.send(body, last=True)
 
     async def _head(self, status: int, headers: Headers) -> None:
-        self.started = True
         told = self._visit.head(status)
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *told]})

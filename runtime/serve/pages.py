@@ -50,7 +50,7 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
         routes += [Route(f"{prefix}/v1/models", listing), Route(f"{prefix}/v1/models/{{name:path}}", one)]
         # Only what is not a POST comes here.
         routes += [Route(f"{prefix}{path}", _never, methods=["POST"]) for path in INFERENCE]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.router.redirect_slashes = False
     return app
 
@@ -88,6 +88,11 @@ def _answer(request: Request, router: Router | None, make: Callable[[Router], di
 
 async def _never(_request: Request) -> Response:
     raise AssertionError("inference is answered before this application is asked")
+
+
+async def _failed(request: Request, _error: Exception) -> Response:
+    """Answer for a bug of ours; Starlette raises it again, for the outermost frame to log."""
+    return _problem(request, errors.internal())
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -33,6 +33,7 @@ class Visit:
         began_unix_s, began_s: When it arrived, by the wall clock and by `perf_counter`.
         handed_s: When its body was complete; the time before is the client's.
         head_s: When the head of the answer went out, or None.
+        is_answered: Whether the answer got its last byte.
         status: HTTP status sent; 499 when the client left before.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
     """
@@ -46,6 +47,7 @@ class Visit:
     began_s: float = field(default_factory=time.perf_counter)
     handed_s: float | None = None
     head_s: float | None = None
+    is_answered: bool = False
     model: str | None = None
     stream: bool | None = None
     tenant: str | None = None

@@ -171,6 +171,7 @@ def test_a_fact_said_wins_over_the_request(explain, tmp_path: Path) -> None:  # 
     request = write(tmp_path, {"body": {"model": "llama-8b"}})
     told = explain("--request", request, "--set", "model=llama-70b")
     assert told["candidates"][0].startswith("llama-70b@")
+    assert explain("--request", request, "--set", "model=missing")["facts"]["model"] is None
 
 
 def test_what_is_down_comes_last(explain) -> None:  # type: ignore[no-untyped-def]

@@ -284,3 +284,28 @@ def test_a_bug_of_ours_is_a_500_that_gives_nothing_away() -> None:
     trace = next(event for event in desk.log.seen if event["event"] == "internal_error")
     assert "chat.py" in str(trace["trace"])
     assert "terces" not in str(trace)
+
+
+def test_a_bug_behind_a_page_is_a_500_in_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.serve.models.listing", lambda _router: {}["bug"])
+    desk = Desk()
+    answer = desk.get("/v1/models")
+    assert answer.status == 500
+    assert answer.error["type"] == "server_error"
+    assert [event["event"] for event in desk.log.seen] == ["internal_error", "request"]
+
+
+def test_a_bug_after_the_first_byte_breaks_the_answer_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtime.dispatch.record import Client
+
+    async def broken(_call: object, _way: object, client: Client, _dialect: object) -> None:
+        await client.start(200, (), "small@one", 1)
+        await client.send(b"half an ans", last=False)
+        raise RuntimeError
+
+    desk = Desk()
+    monkeypatch.setattr(desk.router.dispatcher, "answer", broken)
+    # An ASGI server that gets an exception closes the connection, so the client knows that something is missing.
+    with pytest.raises(RuntimeError):
+        desk.post()
+    assert desk.log.seen[0]["event"] == "internal_error"
