@@ -12,7 +12,8 @@ from runtime.dispatch.pool import Http1Transport
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Transport
 from tests.dispatch.bench import STREAM, UNARY, Bench, run_over
-from tests.dispatch.test_scenarios import BROKEN, UNUSABLE, UNUSABLE_STREAM, UNUSABLE_WHOLE, streamed, text_of
+from tests.dispatch.test_scenarios import BROKEN, UNUSABLE, UNUSABLE_STREAM, UNUSABLE_WHOLE
+from tests.dispatch.truth import streamed, text_of
 from tests.providers import scripted as say
 from tests.providers.client import FakeClient
 from tests.providers.scripted import Script
