@@ -105,8 +105,8 @@ class Transform:
 
     def path(self, children: Children) -> ast.Path:
         span = _span(children)
-        if len(children) == 1:
-            return ast.Path((cast(ast.Name, children[0]),), span=span)
+        if len(children) == 1 or cast(Token, children[-2]).type == "DOT":
+            return ast.Path(tuple(cast(list[ast.Name], children[::2])), span=span)
         argument, zone = _behind(children, "LPAR"), _behind(children, "AT_SIGN")
         parts = tuple(name for name in _all(children, ast.Name) if name is not argument)
         return ast.Path(parts, cast(ast.Name | None, argument), cast(ast.Text | None, zone), span=span)
@@ -160,8 +160,10 @@ class Transform:
     # --- targets and actions
 
     def ref(self, children: Children) -> ast.Ref:
-        provider, label = _behind(children, "AT_SIGN"), _behind(children, "SLASH")
         name = cast(ast.Name, children[0])
+        if len(children) == 1:
+            return ast.Ref(name, span=name.span)
+        provider, label = _behind(children, "AT_SIGN"), _behind(children, "SLASH")
         return ast.Ref(name, cast(ast.Name | None, provider), cast(ast.Name | None, label), span=_span(children))
 
     def requested(self, children: Children) -> ast.Requested:
