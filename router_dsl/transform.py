@@ -105,7 +105,8 @@ class Transform:
 
     def path(self, children: Children) -> ast.Path:
         span = _span(children)
-        if len(children) == 1 or cast(Token, children[-2]).type == "DOT":
+        sign = children[-2] if len(children) > 1 else None
+        if sign is None or (isinstance(sign, Token) and sign.type == "DOT"):
             return ast.Path(tuple(cast(list[ast.Name], children[::2])), span=span)
         argument, zone = _behind(children, "LPAR"), _behind(children, "AT_SIGN")
         parts = tuple(name for name in _all(children, ast.Name) if name is not argument)
