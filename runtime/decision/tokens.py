@@ -9,16 +9,18 @@ from runtime.decision import scripts
 # All weights: tokens for each one counted, fitted by least squares of the relative error to the mean of six current
 # tokenizers (GPT-4o, Llama 3, Qwen 3, DeepSeek V3, Gemma 3, Mistral's Tekken) on text in 35 languages and eight kinds
 # of code (benchmarks/estimators.py, docs/estimators.md, 2026-11).
-PER_WORD = 0.29
-PER_LOWER = 0.165
-PER_UPPER = 0.22
-PER_DIGIT = 1.07
-PER_PUNCTUATION_RUN = 0.89
-PER_LINE = 1.13
+PER_WORD = 0.26
+PER_LOWER = 0.175
+PER_UPPER = 0.23
+PER_HUMP = 0.76  # an upper-case letter behind a lower-case one: camelCase, base64
+PER_DIGIT = 1.08
+PER_PUNCTUATION_RUN = 0.90
+PER_LINE = 0.97
 PER_UNIT = {
-    "latin": 1.2, "greek": 0.53, "cyrillic": 0.34, "hebrew": 0.72, "arabic": 0.40, "devanagari": 0.67, "gurmukhi": 0.67,
-    "tamil": 0.67, "telugu": 0.67, "malayalam": 0.67, "thai": 0.44, "tibetan": 0.87, "georgian": 0.87, "ethiopic": 0.87,
-    "khmer": 0.87, "mongolian": 0.87, "kana": 0.59, "han": 0.79, "hangul": 0.72, "wide": 1.0, "symbol": 1.3,
+    "latin": 1.09, "greek": 0.53, "cyrillic": 0.35, "hebrew": 0.70, "arabic": 0.40, "devanagari": 0.70,
+    "gurmukhi": 0.70, "tamil": 0.70, "telugu": 0.70, "malayalam": 0.70, "thai": 0.45, "tibetan": 0.88,
+    "georgian": 0.88, "ethiopic": 0.88, "khmer": 0.88, "mongolian": 0.88, "kana": 0.59, "han": 0.81, "hangul": 0.73,
+    "wide": 0.8, "symbol": 1.2,
 }  # fmt: skip
 
 # What OpenAI's chat format adds: 3 tokens and the role for each message, 3 to open the answer.
@@ -76,6 +78,7 @@ def _weigh(text: str) -> float:
         PER_WORD * (words.count(b" a") + words.startswith(b"a"))
         + PER_LOWER * kinds.count(b"a")
         + PER_UPPER * kinds.count(b"A")
+        + PER_HUMP * kinds.count(b"aA")
         + PER_DIGIT * kinds.count(b"0")
         + PER_PUNCTUATION_RUN * (punctuation.count(b" .") + punctuation.startswith(b"."))
         + PER_LINE * kinds.count(b"\n")
