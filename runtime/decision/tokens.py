@@ -7,7 +7,7 @@ import string
 from runtime.decision import scripts
 
 # All weights: tokens for each one counted, fitted by least squares of the relative error to the mean of six current
-# tokenizers (GPT-4o, Llama 3, Qwen 3, DeepSeek V3, Gemma 3, Mistral's Tekken) on text in 35 languages and eight kinds
+# tokenizers (GPT-4o, Llama 3, Qwen 3, DeepSeek V3, Gemma 3, Mistral's Tekken) on text in 33 languages and eight kinds
 # of code (benchmarks/estimators.py, docs/estimators.md, 2026-11).
 PER_WORD = 0.26
 PER_LOWER = 0.175
