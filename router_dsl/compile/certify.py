@@ -24,7 +24,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from router_dsl.compile.columns import EMPTY, LOWEST_NUMBER, LOWEST_TEXT, MISSING, OTHER, Turns, turns_of
-from router_dsl.compile.layout import split
+from router_dsl.compile.layout import pinned, split
 from router_dsl.compile.terms import Term, atoms_of, facts_of, plain, terms
 from router_dsl.interpret import Value, holds
 from router_dsl.plan import (
@@ -172,14 +172,15 @@ def _covered(goals: Sequence[Cond], known: frozenset[Cond], ways: Sequence[froze
 
 
 def _check_pins(term: Term, switch: str) -> None:
-    factor = term.factors.get(switch)
-    if factor is None or split([term], switch).shared:
+    """Check that a term which is in some cases only holds for their values."""
+    values = pinned(term, switch)
+    if values is None:
         return
+    factor = term.factors[switch]
     turns = turns_of(factor)
-    cases = split([term], switch).cases
     texts_alone = not (turns.ordered or turns.counted or turns.bools)
     elsewhere = any(holds(factor, {switch: value}) for value in (MISSING, EMPTY, OTHER))
-    reached = all((point in cases) == holds(factor, {switch: point}) for point in {*turns.points, *cases})
+    reached = all((point in values) == holds(factor, {switch: point}) for point in {*turns.points, *values})
     _require(texts_alone and not elsewhere and reached, f"a term is in other cases than `{switch}` lets it hold in")
 
 

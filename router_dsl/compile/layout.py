@@ -11,8 +11,11 @@ from router_dsl.compile.terms import Term, atoms_of
 from router_dsl.interpret import holds
 from router_dsl.plan import Cond
 
-BLOCK_TERMS = 2048
-"""Most terms of a block: masks of 256 bytes. A table of n classes holds n masks, and both grow with the terms."""
+BLOCK_TERMS = 4096
+"""Most terms of a block: masks of 512 bytes. A table of n classes holds n masks, and both grow with the terms; a block
+more costs a decision as much again. 2048 was slower on overlapping ranges, and as fast elsewhere
+(benchmarks/decision.md).
+"""
 
 WIDEST_PIN = 8
 """Most values a term is copied to by a switch; one that asks for more values is shared."""
