@@ -77,6 +77,8 @@ class Paths:
             )
         elif name == "over" or family == "over":
             report.add("E204", f"unknown fact `{name}`", path.span, "ask a soft limit with `over LIMIT`")
+        elif path.parts[0].quoted and report.near(name, self.scope.words()) is None:
+            report.add("E301", f'`"{name}"` is text, not a fact', path.span, _FACT_FIRST)
         else:
             report.unknown("E204", "fact", name, path.span, self.scope.words(), _OWN_FACT)
         return None
@@ -169,6 +171,7 @@ class Paths:
 
 
 _OWN_FACT = "declare a fact of your own with `fact NAME: text from header.NAME`"
+_FACT_FIRST = "a comparison begins with its fact: `prompt.tokens > 24k`"
 
 
 def own_fact(own: ast.Fact) -> Asked:

@@ -35,6 +35,9 @@ class Props:
         if prop is None:
             return None
         texts = [text_of(value) for value in prop.values]
+        if texts == [""]:
+            self.report.add("E406", f"`{keyword}` of {self.owner} is empty", prop.values[0].span)
+            return None
         if len(texts) != 1 or not texts[0]:
             self._malformed(prop, "one name or text")
             return None

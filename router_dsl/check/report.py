@@ -58,7 +58,7 @@ class Report:
             return False
         name = f'"?{re.escape(word)}"?'
         declared = re.compile(
-            rf"(?:\b(?:provider|model|pool|fact|let|guard|limit|policy|serve|as)\s+{name}(?![\w-])|(?<![\w-]){name}\s*:)"
+            rf"(?:\b(?:provider|model|pool|fact|let|guard|limit|policy|as)\s+{name}(?![\w-])|(?<![\w-]){name}\s*:)"
         )
         return any(declared.search(source.text) for source in self.sources)
 
