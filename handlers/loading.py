@@ -63,7 +63,7 @@ def plan_of(file: Path, root: Path | None = None) -> Plan:
         raise RefusedError from error
     show(compiled.diagnostics, sys.stderr)
     if compiled.plan is None:
-        complain(f"`{file}` does not compile: nothing is served")
+        complain(f"`{file}` does not compile")
         raise RefusedError
     return compiled.plan
 
