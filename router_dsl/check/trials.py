@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from router_dsl import ast
@@ -86,11 +87,26 @@ def _policy(node: ast.Test, scope: Scope) -> str:
             scope.report.add("E404", "`policy` is said twice", step.span, f"the first is in line {first.span.line}")
             continue
         first = step
-        if step.policy.text in scope.policies:
-            chosen = step.policy.text
-        else:
-            scope.report.unknown("E208", "policy", step.policy.text, step.policy.span, scope.policies)
+        chosen = _known_policy(step.policy.text, step.policy, scope) or chosen
+    if first is None:
+        for asked in _selected(node):
+            chosen = _known_policy(asked.value[1:], asked, scope) or chosen
     return chosen
+
+
+def _selected(node: ast.Test) -> Iterator[ast.Text]:
+    """Give the names with which the test's request selects a policy, as clients do: `model "@NAME"`."""
+    for step in node.steps:
+        for path, literal in step.facts if isinstance(step, ast.Given) else ():
+            if path.text == "model" and isinstance(literal, ast.Text) and literal.value.startswith("@"):
+                yield literal
+
+
+def _known_policy(name: str, node: ast.Node, scope: Scope) -> str | None:
+    if name in scope.policies:
+        return name
+    scope.report.unknown("E208", "policy", name, node.span, scope.policies)
+    return None
 
 
 def _given(path: ast.Path, literal: ast.LiteralValue, found: _Found, conditions: Conditions) -> None:

@@ -290,7 +290,8 @@ def _concluded(search: _Search) -> Route:
         message = last.action.message or f"rejected by rule {last.label}"
         return Route(steps, (), excluded, (), None, "rejected", last.action.status, message)
     if not excluded and search.asked_unknown:
-        message = f"the model `{search.facts['model']}` is not served here"
+        asked = search.facts["model"]
+        message = "the request names no model" if asked is None else f"the model `{asked}` is not served here"
         return Route(steps, (), (), (), None, "model_not_found", 404, message)
     reasons = ", ".join(dict.fromkeys(search.excluded.values()))
     message = f"no endpoint is left for rule {last.label}" + (f": {reasons}" if reasons else "")

@@ -1,0 +1,46 @@
+"""Decisions that were wrong once, through the commands as an author runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handlers.cli.main import main
+
+CATALOG = """\
+provider p { url "https://p.example/v1" }
+model m { serve p "m" }
+model n { serve p "n" }
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def answer(command: str, policy: str, *arguments: str) -> dict[str, object]:
+        path = tmp_path / "x.route"
+        path.write_text(CATALOG + policy, encoding="utf-8")
+        main([command, str(path), "--json", *arguments])
+        told = json.loads(capsys.readouterr().out)
+        assert isinstance(told, dict)
+        return told
+
+    return answer
+
+
+TWO = "policy first { otherwise -> m }\npolicy second { otherwise -> n }\n"
+
+
+def test_a_test_whose_model_names_a_policy_asks_that_policy(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("test", TWO + 'test "t" { given model "@second"  expect n @ p }')
+    assert [test["passed"] for test in told["tests"]] == [True]
+
+
+def test_a_test_whose_model_names_no_policy_is_told_so(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("check", TWO + 'test "t" { given model "@secund"  expect n }')
+    assert [(f["code"], f["help"]) for f in told["findings"]] == [("E208", "did you mean `second`?")]
+
+
+def test_a_request_without_a_model_is_not_said_to_ask_for_one(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("explain", "policy main { otherwise -> requested }")["message"] == "the request names no model"
