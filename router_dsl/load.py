@@ -41,6 +41,11 @@ def unreadable(name: str, reason: str) -> Diagnostic:
     return Diagnostic("E219", f"cannot read `{name}`: {reason}", Span(Source(name, ""), 0, 0))
 
 
+def is_unread(finding: Diagnostic) -> bool:
+    """Whether a finding is `unreadable`'s; an import that cannot be read has a place in its importer."""
+    return finding.code == "E219" and finding.span.end == 0
+
+
 def imported_name(importer: str, path: str) -> str:
     """Return how findings call a file that is imported as `path`: from the same place as its importer."""
     return os.path.normpath(os.path.join(os.path.dirname(importer), path))

@@ -14,13 +14,13 @@ from handlers.cli.output import FOUND, OK, USAGE, complain, show
 from router_dsl.check.program import check
 from router_dsl.compile.build import build, source_digest
 from router_dsl.compile.certify import verify
-from router_dsl.load import load
+from router_dsl.load import is_unread, load
 from router_dsl.plan import Plan, decode, encode
 from router_dsl.source import Diagnostic, in_order
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compile a policy: write the plan, proved to decide as the rules do; 1 when the policy has errors."""
+    """Compile a policy: write the plan, proved to decide as the rules do; 1 when it has errors, 2 for wrong use."""
     parser = argparse.ArgumentParser(prog="pointsman build", description="Compile a policy into a plan.")
     parser.add_argument("file", metavar="FILE", type=Path, help="a .route file")
     parser.add_argument("-o", "--output", metavar="PLAN", type=Path, help="where to write it (default: FILE.plan)")
@@ -55,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
                 s="" if told["rules"] == 1 else "s", **told, short=plan.digest[:12]
             )
         )
+    if any(map(is_unread, findings)):
+        return USAGE
     return FOUND if plan is None else OK
 
 

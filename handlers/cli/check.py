@@ -10,7 +10,7 @@ from pathlib import Path
 
 from handlers.cli.output import FOUND, OK, USAGE, complain, wants_color
 from router_dsl.check.program import check
-from router_dsl.load import load, load_text, unreadable
+from router_dsl.load import is_unread, load, load_text, unreadable
 from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order, render
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         findings += found
         if program is not None:
             programs.append(program)
-        unread = unread or any(finding.code == "E219" and finding.span.end == 0 for finding in found)
+        unread = unread or any(map(is_unread, found))
     findings = in_order(findings)
     if options.json:
         print(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))

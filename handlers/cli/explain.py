@@ -96,9 +96,11 @@ def _read(request: str | None) -> str:
     if request is None:
         return ""
     try:
-        return sys.stdin.read() if request == "-" else Path(request).read_text("utf-8")
+        text = sys.stdin.read() if request == "-" else Path(request).read_text("utf-8")
     except UnicodeDecodeError as error:
         raise RequestFileError("not UTF-8 text") from error
+    # A byte order mark is an editor's habit.
+    return text.removeprefix("\ufeff")
 
 
 def _tell(told: Mapping[str, object], found: Route, file: str, *, color: bool) -> str:

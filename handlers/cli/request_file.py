@@ -78,7 +78,7 @@ class Written:
             headers={name.lower(): value for name, value in _texts(parts.get("headers", {}), "headers").items()},
             body=decoded,
             raw=raw,
-            key=_texts(parts.get("key") or {}, "key"),
+            key=_texts(parts.get("key", {}), "key"),
             client_ip=_client_ip(parts.get("client_ip", BASELINE_CLIENT_IP)),
             now_s=_now(parts.get("now", BASELINE_NOW_S)),
             region=region,
@@ -100,7 +100,8 @@ def _parts(text: str) -> dict[str, object]:
             near = suggest(name, PARTS)
             hint = f"did you mean `{near}`?" if near else f"it may have {', '.join(PARTS)}"
             raise RequestFileError(f"unknown part `{name}`; {hint}")
-    return parts
+    # A null is a part left out; of `client_ip` it says that the address is unknown, which only it can.
+    return {name: part for name, part in parts.items() if part is not None or name == "client_ip"}
 
 
 def _object(found: object, name: str) -> dict[str, object]:

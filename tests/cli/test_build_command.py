@@ -79,7 +79,7 @@ def test_errors_come_as_json_too(policy: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "none.route")]) == 1
+    assert main([str(tmp_path / "none.route")]) == 2
     assert "no such file" in capsys.readouterr().err
 
 
