@@ -1,7 +1,7 @@
 """One request on its way: performs its flow's actions, feeds it events, keeps its book.
 
-Everything that a request starts ends with it: attempts, alarms and the watch on the client live in one task group,
-whatever happens. What to do is the flow's to say; here it is only done.
+The first attempt runs in the request's own task, since most requests have no other; further ones get tasks. Everything
+that a request starts ends with it, whatever happens. What to do is the flow's to say; here it is only done.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ from runtime.health.health import Health
 
 Farewell = Callable[[Finish], Coroutine[object, object, None]]
 
+OWED = ("complete", "cut", "refused")
+"""Ends after which the client may still wait for something: `[DONE]`, the in-band error, a refusal."""
+
 
 @dataclass(slots=True)
 class Started:
-    """An attempt that was started, and what became of it; times are the clock's."""
+    """An attempt that was started, and what became of it; times are the clock's.
+
+    Attributes:
+        task: Its task; None when it runs in the request's own.
+    """
 
     endpoint: int
     exchange: Exchange
@@ -70,11 +77,15 @@ class Course:
         self._health = health
         self._clock = clock
         self._launch = launch
-        self._group = asyncio.TaskGroup()
-        self._over: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
+        self._stretch = Stretch()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._finish: Finish | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._bug: BaseException | None = None
         self._alarm: Alarm | None = None
         self._alarm_s = float("inf")
-        self._farewell: asyncio.Task[None] | None = None
+        self._is_saying_farewell = False
+        self._is_left = False
         self.began_s = clock.now_s()
         self.started: list[Started] = []
         self.is_closed = False
@@ -85,40 +96,59 @@ class Course:
         Args:
             farewell: Sends what the client is still owed when the flow is over: `[DONE]`, the in-band error, a refusal.
         """
-        async with self._group as group:
-            watch = group.create_task(self._watch())
-            try:
-                self._perform(self._flow.start(self.began_s))
-                self._set_alarm()
-                finish = await self._over
-                is_owed = finish.end in ("complete", "cut", "refused") and not self.is_closed
-                if is_owed:
-                    await self._settled(finish)
-                if is_owed and not watch.done():
-                    self._farewell = group.create_task(self._say_farewell(farewell, finish))
-                    await asyncio.wait((self._farewell,))
-            finally:
-                self.report(ClientGone())
-                watch.cancel()
+        end_watch = self._client.watch(self._leave)
+        try:
+            self._perform(self._flow.start(self.began_s))
+            self._set_alarm()
+            if self.started:
+                await self._stretch.run(self.started[0].exchange.run())
+            while self._finish is None and self._bug is None:
+                self._over = asyncio.get_running_loop().create_future()
+                await self._over
+            finish = self._finish
+            if finish is not None and finish.end in OWED and not self.is_closed:
+                await self._say_farewell(farewell, finish)
+        finally:
+            self.report(ClientGone())
+            end_watch()
+            if self._tasks:
+                await self._end_tasks()
+        if self._bug is not None:
+            raise self._bug
+        assert finish is not None
         return finish
 
-    async def _settled(self, finish: Finish) -> None:
-        """Wait until the attempt that spoke to the client has fallen silent."""
-        if finish.attempt is not None and (task := self.started[finish.attempt].task) is not None:
-            await asyncio.wait((task,))
-
     async def _say_farewell(self, farewell: Farewell, finish: Finish) -> None:
+        if finish.attempt is not None and (task := self.started[finish.attempt].task) is not None:
+            await asyncio.wait((task,))  # until what has spoken to the client so far has fallen silent
+        if self._is_left:
+            return
+        self._is_saying_farewell = True
         with contextlib.suppress(ClientLeftError):
-            await farewell(finish)
+            await self._stretch.run(farewell(finish))
 
-    async def _watch(self) -> None:
-        await self._client.gone()
+    def _leave(self) -> None:
+        """Note that the client has left."""
+        self._is_left = True
         if self.is_closed and self._flow.committed is not None:
             # Servers and clients hang up as soon as the last byte is out: that is no leaving.
             self.report(Finished(self._flow.committed))
         self.report(ClientGone())
-        if self._farewell is not None:
-            self._farewell.cancel()
+        if self._is_saying_farewell:
+            self._stretch.interrupt()
+
+    async def _end_tasks(self) -> None:
+        """End the attempts that have tasks, however often this one is cancelled meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            try:
+                await asyncio.wait(tuple(self._tasks))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     # --- what the exchanges call ------------------------------------------------------------------
 
@@ -172,8 +202,8 @@ class Course:
                 case Close():
                     self._close(self.started[action.attempt], action.outcome)
                 case Finish():
-                    if not self._over.done():  # it is cancelled when the whole request is
-                        self._over.set_result(action)
+                    self._finish = action
+                    self._wake()
                 case Commit():
                     pass  # the attempt that reported the content finds itself chosen
 
@@ -182,13 +212,23 @@ class Course:
         exchange = self._launch(action.attempt, action.endpoint, self)
         started = Started(action.endpoint, exchange, self._health.begin(action.endpoint, now_s), now_s)
         self.started.append(started)
-        started.task = self._group.create_task(exchange.run())
+        if action.attempt > 0:
+            started.task = asyncio.get_running_loop().create_task(exchange.run())
+            self._tasks.add(started.task)
+            started.task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._raise(error)
 
     def _close(self, started: Started, outcome: str) -> None:
         now_s = self._clock.now_s()
         started.ended_s, started.outcome = now_s, outcome
         # An attempt that reported its own end returns by itself, and its connection may be worth keeping.
-        if started.task is not None and started.task is not asyncio.current_task():
+        if started.task is None:
+            self._stretch.interrupt()
+        elif started.task is not asyncio.current_task():
             started.task.cancel()
         self._tell_health(started, outcome, now_s)
 
@@ -231,5 +271,52 @@ class Course:
         try:
             self.report(TimeUp())
         except Exception as error:  # noqa: BLE001 — a bug in a callback must reach the request, not only the loop's log
-            if not self._over.done():
-                self._over.set_exception(error)
+            self._raise(error)
+
+    def _raise(self, bug: BaseException) -> None:
+        """Have the request fail with what went wrong outside its own task."""
+        self._bug = self._bug or bug
+        self._stretch.interrupt()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+
+class Stretch:
+    """A stretch of the running task that others can end without ending the task.
+
+    As `asyncio.timeout` does it: the task is cancelled, and the cancellation is taken back where the stretch began.
+    """
+
+    __slots__ = ("_is_interrupted", "_is_open", "_task")
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._is_open = self._is_interrupted = False
+
+    async def run(self, work: Coroutine[object, object, None]) -> None:
+        """Do some work, until its end or until interrupted."""
+        self._is_open = True
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await work
+        except asyncio.CancelledError as error:
+            cancelled = error
+        finally:
+            self._is_open = False
+            if self._is_interrupted:
+                self._is_interrupted = False
+                assert self._task is not None
+                if not self._task.uncancel():
+                    cancelled = None
+        if cancelled is not None:
+            raise cancelled
+
+    def interrupt(self) -> None:
+        """End the stretch; nothing when there is none, or when the task itself asks."""
+        if self._is_open and not self._is_interrupted and asyncio.current_task() is not self._task:
+            self._is_interrupted = True
+            assert self._task is not None
+            self._task.cancel()

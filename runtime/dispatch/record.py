@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -76,6 +77,6 @@ class Client(Protocol):
         """
         ...
 
-    async def gone(self) -> None:
-        """Return when the client has left."""
+    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
+        """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
         ...

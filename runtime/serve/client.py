@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 
 from runtime.dispatch.transport import Headers
@@ -42,10 +43,14 @@ class AsgiClient:
         self._visit.is_answered = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
-    async def gone(self) -> None:
-        """Return when the client has left."""
+    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
+        """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
+        return asyncio.get_running_loop().create_task(self._until_left(left)).cancel
+
+    async def _until_left(self, left: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        left()
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send an answer of our own, whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from runtime.dispatch.transport import Headers
 
@@ -28,7 +29,8 @@ class FakeClient:
         self.taking.set()
         self.breaks = False
         self._is_sending = False
-        self._gone = asyncio.Event()
+        self._is_gone = False
+        self._left: list[Callable[[], None]] = []
         self._changed = asyncio.Condition()
 
     @property
@@ -36,7 +38,9 @@ class FakeClient:
         return b"".join(self.chunks)
 
     def leave(self) -> None:
-        self._gone.set()
+        self._is_gone = True
+        for left in self._left:
+            left()
 
     async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
         assert self.status is None, "the head is sent once"
@@ -61,8 +65,11 @@ class FakeClient:
         finally:
             self._is_sending = False
 
-    async def gone(self) -> None:
-        await self._gone.wait()
+    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
+        if self._is_gone:
+            asyncio.get_running_loop().call_soon(left)
+        self._left.append(left)
+        return self._left.clear
 
     async def until_chunks(self, count: int) -> None:
         async with self._changed:
