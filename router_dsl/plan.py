@@ -262,8 +262,8 @@ class Options(msgspec.Struct, frozen=True):
         where: Endpoint condition, or None.
         sticky: Fact to hash, or None.
         retry: Attempts beyond the first for each target.
-        retry_on: Failures that another attempt of the same target may mend: status codes, `5xx`, `4xx`, `timeout`, `connect`,
-            `empty`; after any other the next target has its turn.
+        retry_on: Failures that another attempt of the same target may mend: status codes, `5xx`, `4xx`, `timeout`,
+            `connect`, `empty`; after any other the next target has its turn.
         cap, set, drop: Edits of the outgoing body.
     """
 
