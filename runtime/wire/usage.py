@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -12,6 +14,38 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     completion: int
     cached: int = 0
     reasoning: int = 0
+
+
+MOST = 10**15
+"""A count beyond this is none."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=MOST)]
+
+
+class _Inside(msgspec.Struct, gc=False):
+    cached_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
+
+
+class Usual(msgspec.Struct, gc=False):
+    """A `usage` object that counts under OpenAI's names for chat and none of the others, as most are."""
+
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    prompt_tokens_details: _Inside | None = None
+    completion_tokens_details: _Inside | None = None
+    prompt_cache_hit_tokens: None = None
+    cache_read_input_tokens: None = None
+    cached_tokens: None = None
+    input_tokens_details: None = None
+    output_tokens_details: None = None
+
+    def counts(self) -> Usage:
+        """Return what it counts."""
+        cached = (self.prompt_tokens_details.cached_tokens or 0) if self.prompt_tokens_details is not None else 0
+        inside = self.completion_tokens_details
+        reasoning = (inside.reasoning_tokens or 0) if inside is not None else 0
+        return Usage(self.prompt_tokens, self.completion_tokens, cached, reasoning)
 
 
 def read(found: object) -> Usage | None:
@@ -35,7 +69,7 @@ def read(found: object) -> Usage | None:
 def _count(found: dict[object, object], *names: str) -> int | None:
     for name in names:
         value = found.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST:
             return int(value)
     return None
 

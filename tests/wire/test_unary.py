@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.wire import unary
 from runtime.wire.unary import Answer, read
 from runtime.wire.usage import Usage
 
@@ -90,3 +91,42 @@ JSON = st.recursive(
 def test_any_json_is_survived(value: Any) -> None:
     found = read(json.dumps(value).encode())
     assert found.malformed == (not isinstance(value, dict))
+
+
+COUNT = st.integers(-1, 5) | st.none() | st.just(1.5) | st.just(10**15)
+DETAILS = st.none() | st.dictionaries(st.sampled_from(("cached_tokens", "reasoning_tokens")), COUNT, max_size=2)
+USAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": COUNT,
+        "completion_tokens": COUNT,
+        "input_tokens": COUNT,
+        "cached_tokens": COUNT,
+        "prompt_cache_hit_tokens": COUNT,
+        "prompt_tokens_details": DETAILS,
+        "completion_tokens_details": DETAILS,
+        "output_tokens_details": DETAILS,
+    },
+)
+MESSAGE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.sampled_from(("hi", "", None, "\ud83d", "é", [])),
+        "refusal": st.sampled_from((None, "", "no")),
+        "tool_calls": st.sampled_from((None, [], [{}])),
+    },
+)
+CHOICE = st.fixed_dictionaries(
+    {"message": MESSAGE | st.none()},
+    optional={"finish_reason": st.sampled_from(("stop", "", None, "error", "content_filter", 5))},
+)
+NEARLY_USUAL = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICE, max_size=2)},
+    optional={"usage": USAGE | st.none(), "error": st.sampled_from((None, {}, "no"))},
+)
+
+
+@given(NEARLY_USUAL)
+def test_what_is_usual_is_read_like_everything_else(value: object) -> None:
+    raw = json.dumps(value).encode()
+    assert read(raw) == unary._take_apart(raw)
