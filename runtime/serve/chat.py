@@ -6,10 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from runtime.decision.explain import answer_cost_nusd
 from runtime.decision.explain import record as decision_record
 from runtime.decision.facts import Call, Facts
 from runtime.decision.route import Route, UnknownPolicyError, route
-from runtime.serve import asking, waits
+from runtime.dispatch.record import Record
+from runtime.dispatch.transport import Headers
+from runtime.limits.limits import Need, Refusal
+from runtime.serve import asking
 from runtime.serve.client import AsgiClient, Receive, Scope
 from runtime.serve.explained import Wish, as_body, as_header, wish
 from runtime.serve.router import Router
@@ -37,8 +41,11 @@ async def serve(
     if isinstance(found, Problem):
         await refuse(client, visit, found, dialect)
         return
-    state = router.health.at(router.clock.now_s())
+    now_s = router.clock.now_s()
+    state = router.health.at(now_s)
     facts = Facts(found, router.book.program, state)
+    for name in router.limits.soft:
+        facts[f"over {name}"] = router.limits.is_over(name, facts, now_s)
     try:
         way = route(router.book, None, facts, state, router.draw())
     except UnknownPolicyError:
@@ -57,7 +64,50 @@ async def serve(
         visit.end = "rejected"
         await refuse(client, visit, _no_way(way, found.body.model), dialect, told)
     else:
-        await _dispatch(router, visit, found, way, client, dialect, told)
+        await _within_limits(router, visit, found, way, facts, client, dialect, told)
+
+
+async def _within_limits(
+    router: Router,
+    visit: Visit,
+    call: Call,
+    way: Route,
+    facts: Facts,
+    client: AsgiClient,
+    dialect: Dialect,
+    told: Mapping[str, object] | None,
+) -> None:
+    """Carry a route out if the policy's limits have room for it; they are settled however it ends."""
+
+    def need() -> Need:
+        tokens = facts["request.tokens"]
+        return Need(int(tokens) if isinstance(tokens, int | float) else 0, answer_cost_nusd(router.book, way, facts))
+
+    held = router.limits.reserve(facts, need, router.clock.now_s())
+    if isinstance(held, Refusal):
+        visit.end = "limited"
+        await refuse(client, visit, errors.rate_limited(held.name, held.wait_s), dialect, told, _limit_headers(held))
+        return
+    try:
+        await _dispatch(router, visit, call, way, client, dialect, told)
+    finally:
+        held.settle(*_used(visit.record))
+
+
+def _used(record: Record | None) -> tuple[int | None, int | None]:
+    """Return tokens and nano-dollars that a request used: none when nobody answered, None when nobody counted."""
+    if record is not None and record.end in ("exhausted", "refused"):
+        return 0, 0
+    usage = record.usage if record is not None else None
+    return None if usage is None else usage.prompt + usage.completion, None if record is None else record.cost_nusd
+
+
+def _limit_headers(refusal: Refusal) -> Headers:
+    """Return OpenAI's headers for a limit that has no room; money has none of its own there."""
+    if refusal.unit == "$":
+        return ()
+    said = {"limit": str(refusal.limit), "remaining": str(refusal.remaining), "reset": f"{refusal.wait_s:.3f}s"}
+    return tuple((f"x-ratelimit-{name}-{refusal.unit}".encode(), value.encode()) for name, value in said.items())
 
 
 async def _read(
@@ -98,25 +148,29 @@ async def _dispatch(
     dialect: Dialect,
     told: Mapping[str, object] | None,
 ) -> None:
-    waits.CURRENT.set(visit.waits)
     record = await router.dispatcher.answer(call, way, client, dialect)
     visit.record, visit.end = record, record.end
-    visit.endpoint, visit.attempts = record.endpoint, len(record.attempts)
+    visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
     if record.end == "exhausted":
         tried = [(attempt.endpoint, attempt.outcome) for attempt in record.attempts]
         await refuse(client, visit, errors.exhausted(record.status, tried, record.retry_after_s), dialect, told)
 
 
 async def refuse(
-    client: AsgiClient, visit: Visit, problem: Problem, dialect: Dialect, told: Mapping[str, object] | None = None
+    client: AsgiClient,
+    visit: Visit,
+    problem: Problem,
+    dialect: Dialect,
+    told: Mapping[str, object] | None = None,
+    more: Headers = (),
 ) -> None:
-    """Answer with an error, in the shape that the client's SDK reads; `told` joins its metadata."""
+    """Answer with an error, in the shape that the client's SDK reads; `told` joins its metadata, `more` its headers."""
     if visit.end == "client gone":
         visit.end = "error"
     visit.code = problem.code
     if told is not None:
         problem = replace(problem, metadata={**(problem.metadata or {}), "pointsman": told})
-    headers = problem.headers()
+    headers = (*problem.headers(), *more)
     if visit.end == "exhausted" and not any(name == b"x-should-retry" for name, _ in headers):
         # The plan's attempts were the retries; the SDKs' own on top would triple the load.
         headers = (*headers, (b"x-should-retry", b"false"))

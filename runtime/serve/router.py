@@ -14,9 +14,9 @@ from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.dispatcher import Dispatcher
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
+from runtime.limits.limits import Limits
 from runtime.serve.settings import Settings
 from runtime.serve.transports import Transports
-from runtime.serve.waits import TimedTransport
 
 
 class Log(Protocol):
@@ -42,6 +42,7 @@ class Router:
         log: Gets one event for each request.
         clock: The dispatcher's time, which health is told in.
         draw: Gives a number in [0, 1) for each request.
+        limits: What the policy's limits have counted on this instance.
     """
 
     book: Book
@@ -51,6 +52,7 @@ class Router:
     log: Log
     clock: Clock
     draw: Callable[[], float]
+    limits: Limits
 
     @classmethod
     def open(
@@ -80,7 +82,7 @@ class Router:
         health = Health(program, seed=int.from_bytes(os.urandom(4), "big"))
         carriers: dict[str, Transport] = Transports()
         if transports is not None:
-            carriers = {protocol: TimedTransport(carrier) for protocol, carrier in transports.items()}
+            carriers = dict(transports)
         dispatcher = Dispatcher(program, health, carriers, environ, draw, clock=clock)
         configured = {index for index in range(len(program.endpoints)) if dispatcher.configured(index)}
         if transports is None:
@@ -88,7 +90,7 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        return cls(book, health, dispatcher, settings, log, clock, draw)
+        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program))
 
     def is_configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""

@@ -216,7 +216,9 @@ def rejected(status: int, message: str | None) -> Problem:
 
 
 def rate_limited(limit: str, retry_after_s: float) -> Problem:
-    """Return the 429 of one of our own limits."""
+    """Return the 429 of one of our own limits; infinity: this request alone is more than the limit allows."""
+    if math.isinf(retry_after_s):
+        return problem(429, f"this request alone needs more than the limit `{limit}` allows", code="request_over_limit")
     found = problem(429, f"the limit `{limit}` is reached; try again in {math.ceil(max(0.0, retry_after_s))} s")
     return replace(found, retry_after_s=retry_after_s)
 

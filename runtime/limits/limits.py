@@ -1,0 +1,132 @@
+"""What a policy's limits say about a request: reserved before it is sent, settled when it is over.
+
+Requests count as they come. Tokens and dollars are reserved at the estimate of the dearest way the request can go, then
+corrected to what the provider counted, whichever way the request ended; so requests in flight together never overshoot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from router_dsl.plan import Limit, Program, Scalar
+from runtime.decision.engine import condition
+from runtime.limits.window import Window
+
+Facts = Mapping[str, Scalar | None]
+
+# Values of a limit's facts that are remembered at once: 100,000 windows are some 60 MB. Past it the idle ones are
+# dropped, then the ones seen first, which forgives the longest silent.
+MOST_WINDOWS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a request may use at most: tokens, and nano-dollars (None: unpriced, which no money limit counts)."""
+
+    tokens: int
+    cost_nusd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A hard limit that has no room.
+
+    Attributes:
+        wait_s: Until it has, if nobody else comes; infinity when the request alone is over the limit.
+        unit: `requests`, `tokens` or `$`; `limit` and `remaining` are in it, dollars in nano-dollars.
+    """
+
+    name: str
+    wait_s: float
+    unit: str
+    limit: int
+    remaining: int
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What one request holds in the windows of its limits."""
+
+    held: list[tuple[Limit, Window, int, int]]
+    settled: bool = False
+
+    def settle(self, tokens: int | None, cost_nusd: int | None) -> None:
+        """Correct it to what was used; None leaves the estimate, since nobody counted. Twice is once."""
+        if self.settled:
+            return
+        self.settled = True
+        for limit, window, slot, amount in self.held:
+            used = {"tokens": tokens, "$": cost_nusd}.get(limit.unit)
+            if used is not None:
+                window.correct(slot, used - amount)
+
+
+class Limits:
+    """The limits of a program on this instance; owned by one `Router`.
+
+    Args:
+        program: Whose limits they are.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._limits: tuple[tuple[Limit, Callable[[Facts], bool] | None, dict[tuple[Scalar | None, ...], Window]], ...]
+        self._limits = tuple(
+            (limit, None if limit.when is None else condition(limit.when), {}) for limit in program.limits
+        )
+        self.soft = tuple(limit.name for limit in program.limits if limit.soft)
+
+    def is_over(self, name: str, facts: Facts, now_s: float) -> bool:
+        """Whether the soft limit of that name is used up for the request that has these facts."""
+        for limit, applies, windows in self._limits:
+            if limit.name == name and (applies is None or applies(facts)):
+                window = windows.get(_key(limit, facts))
+                return window is not None and (window.advance(now_s), window.used)[1] >= limit.amount
+        return False
+
+    def reserve(self, facts: Facts, need: Callable[[], Need], now_s: float) -> Reservation | Refusal:
+        """Take what a request needs from all its limits, or nothing when a hard one has no room.
+
+        Args:
+            need: Asked only when a limit counts tokens or dollars.
+        """
+        wanted: list[tuple[Limit, Window, int]] = []
+        most: Need | None = None
+        for limit, applies, windows in self._limits:
+            if applies is not None and not applies(facts):
+                continue
+            amount = 1
+            if limit.unit != "requests":
+                most = need() if most is None else most
+                amount = most.tokens if limit.unit == "tokens" else most.cost_nusd or 0
+            wanted.append((limit, self._window(limit, windows, facts, now_s), amount))
+        refusals = [
+            Refusal(limit.name, wait_s, limit.unit, limit.amount, max(0, limit.amount - window.used))
+            for limit, window, amount in wanted
+            if not limit.soft and (wait_s := window.wait_s(amount, now_s)) > 0
+        ]
+        if refusals:
+            return max(refusals, key=lambda refusal: refusal.wait_s)
+        return Reservation([(limit, window, window.take(amount, now_s), amount) for limit, window, amount in wanted])
+
+    def _window(
+        self, limit: Limit, windows: dict[tuple[Scalar | None, ...], Window], facts: Facts, now_s: float
+    ) -> Window:
+        key = _key(limit, facts)
+        window = windows.get(key)
+        if window is None:
+            if len(windows) >= MOST_WINDOWS:
+                _make_room(windows, now_s)
+            window = windows[key] = Window(limit.amount, limit.per_s)
+        return window
+
+
+def _key(limit: Limit, facts: Facts) -> tuple[Scalar | None, ...]:
+    return tuple([facts[name] for name in limit.by])
+
+
+def _make_room(windows: dict[tuple[Scalar | None, ...], Window], now_s: float) -> None:
+    for key in [key for key, window in windows.items() if window.is_idle(now_s)]:
+        del windows[key]
+    for key in list(windows)[: max(0, len(windows) - MOST_WINDOWS + MOST_WINDOWS // 10)]:
+        del windows[key]
