@@ -59,6 +59,7 @@ class Course:
     Attributes:
         began_s: When it began, by the clock.
         started: The attempts, in the order started.
+        heard_s: When a provider was last heard before the commit, by the clock.
         is_closed: Whether the client was handed the last byte of its answer.
     """
 
@@ -88,6 +89,7 @@ class Course:
         self._is_left = False
         self.began_s = clock.now_s()
         self.started: list[Started] = []
+        self.heard_s: float | None = None
         self.is_closed = False
 
     async def run(self, farewell: Farewell) -> Finish:
@@ -150,7 +152,16 @@ class Course:
         if cancelled is not None:
             raise cancelled
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds from the first attempt's start to when a provider was last heard; all of it counts as waiting."""
+        return self.heard_s - self.started[0].started_s if self.heard_s is not None else 0.0
+
     # --- what the exchanges call ------------------------------------------------------------------
+
+    def hear(self) -> None:
+        """Note that a provider was heard just now."""
+        self.heard_s = self._clock.now_s()
 
     def report(self, event: Event) -> None:
         """Tell the flow, and do what it says."""
@@ -173,7 +184,7 @@ class Course:
             ClientLeftError: It is gone.
         """
         name = self._names[self.started[attempt].endpoint]
-        await self._to_client(self._client.start(status, headers, name, len(self.started)))
+        await self._to_client(self._client.start(status, headers, name, len(self.started), self.waited_s))
 
     async def send(self, data: bytes, *, last: bool) -> None:
         """Send the client bytes.

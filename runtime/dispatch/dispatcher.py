@@ -129,7 +129,9 @@ class Dispatcher:
         # A client that left before its answer's last byte has left, whatever that byte would have said.
         is_told = course.is_closed or finish.end == "exhausted"
         end = finish.end if is_told else "client gone"
-        record = Record(end, finish.status, attempts=attempts, retry_after_s=finish.retry_after_s)
+        record = Record(
+            end, finish.status, attempts=attempts, retry_after_s=finish.retry_after_s, waited_s=course.waited_s
+        )
         if finish.attempt is not None:
             started = course.started[finish.attempt]
             exchange = started.exchange

@@ -50,6 +50,10 @@ class Course(Protocol):
         """Tell the flow, and do what it says."""
         ...
 
+    def hear(self) -> None:
+        """Note that a provider was heard just now."""
+        ...
+
     def is_chosen(self, attempt: int) -> bool:
         """Whether this attempt's answer is the client's, still."""
         ...
@@ -100,8 +104,10 @@ class Exchange:
         try:
             response = await self._transport.send(self._outgoing)
         except TransportError as error:
+            self._course.hear()
             self._fail("connect" if error.kind == "connect" else "lost")
             return
+        self._course.hear()
         self.status = response.status
         try:
             await self._answer(response)
@@ -135,6 +141,7 @@ class Exchange:
                 body = await _read(response, ERROR_BYTES) or b""
         except (TimeoutError, TransportError):
             pass  # the status alone says enough
+        self._course.hear()
         self.problem = normalise(response.status, response.headers, body, self._asked.unix_s)
         self._fail("status", self.problem.retry_after_s)
 
@@ -147,6 +154,7 @@ class Exchange:
         body = bytearray()
         try:
             while chunk := await response.read():
+                self._course.hear()
                 if not body:
                     self._course.report(Begun(self._number))
                 body += chunk
@@ -196,6 +204,8 @@ class Exchange:
             except TransportError:
                 was_lost = True
                 break
+            if not self._is_relaying:
+                self._course.hear()
             is_something = is_something or bool(chunk)
             passed = relay.feed(chunk) if chunk else relay.end()
             self._note(relay)

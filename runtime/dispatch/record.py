@@ -43,6 +43,7 @@ class Record:
             request itself was passed on.
         status: HTTP status sent, or to be sent.
         retry_after_s: The shortest wait any provider asked for, or None.
+        waited_s: Spent waiting for providers, until the commit.
         cost_nusd: Cost in nano-dollars by the plan's prices, None when unpriced or usage is unknown.
     """
 
@@ -54,13 +55,16 @@ class Record:
     cost_nusd: int | None = None
     finish_reason: str | None = None
     retry_after_s: float | None = None
+    waited_s: float = 0.0
 
 
 class Client(Protocol):
     """The client's side of one request, given to dispatch by serve."""
 
-    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int, waited_s: float = 0.0) -> None:
         """Commit: send the head. Serve adds the `x-pointsman-*` headers for this endpoint and count of attempts.
+
+        Of the time since the request came `waited_s` were spent waiting for providers.
 
         Raises:
             OSError: The client is gone.

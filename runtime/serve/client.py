@@ -25,13 +25,14 @@ class AsgiClient:
         self._receive = receive
         self._send = send
 
-    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int, waited_s: float = 0.0) -> None:
         """Send the head of a provider's answer, with the headers that say why it is this one.
 
         Raises:
             OSError: The client is gone.
         """
-        self._visit.endpoint, self._visit.attempts = endpoint, attempts
+        visit = self._visit
+        visit.endpoint, visit.attempts, visit.waited_s = endpoint, attempts, waited_s
         await self._head(status, headers)
 
     async def send(self, data: bytes, *, last: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from runtime.dispatch.transport import Transport
-from runtime.serve.waits import TimedTransport
 
 
 class Transports(dict[str, Transport]):
@@ -11,9 +10,9 @@ class Transports(dict[str, Transport]):
 
     def __missing__(self, protocol: str) -> Transport:
         if protocol == "sim":
-            self["sim"] = TimedTransport(_simulated())
+            self["sim"] = _simulated()
         else:
-            self["openai"] = self["anthropic"] = TimedTransport(_http())
+            self["openai"] = self["anthropic"] = _http()
         return self[protocol]
 
 

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from runtime.decision.route import Route
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
-from runtime.serve.waits import Waits
 
 DIGEST_CHARS = 12
 """Of a plan's digest, in headers and logs: 48 bits tell all policies of one operator apart."""
@@ -35,6 +34,7 @@ class Visit:
         head_s: When the head of the answer went out, or None.
         is_answered: Whether the answer got its last byte.
         status: HTTP status sent; 499 when the client left before.
+        waited_s: Spent waiting for providers until the head; what is left of the time is ours, the overhead.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
     """
 
@@ -60,14 +60,14 @@ class Visit:
     attempts: int = 0
     overhead_s: float | None = None
     explained: bytes | None = None
-    waits: Waits = field(default_factory=Waits)
+    waited_s: float = 0.0
 
     def head(self, status: int) -> Headers:
         """Note that the head of the answer goes out now, and return the headers that say why."""
         self.status = status
         self.head_s = time.perf_counter()
         since_s = self.began_s if self.handed_s is None else self.handed_s
-        self.overhead_s = max(0.0, self.head_s - since_s - self.waits.waited_s())
+        self.overhead_s = max(0.0, self.head_s - since_s - self.waited_s)
         headers = [(b"x-request-id", self.request_id.encode("ascii"))]
         if self.policy:
             headers.append((b"x-pointsman-policy", header_value(self.policy)))

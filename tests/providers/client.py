@@ -42,7 +42,8 @@ class FakeClient:
         for left in self._left:
             left()
 
-    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int) -> None:
+    async def start(self, status: int, headers: Headers, endpoint: str, attempts: int, waited_s: float = 0.0) -> None:
+        assert waited_s >= 0
         assert self.status is None, "the head is sent once"
         if self.breaks:
             raise ConnectionResetError

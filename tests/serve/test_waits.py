@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from runtime.dispatch.transport import Outgoing, Response
-from runtime.serve.waits import Waits
 from tests.serve.desk import Desk
 from tests.serve.fakes import FakeResponse
 
@@ -71,8 +70,3 @@ def test_the_routers_own_time_is_overhead(monkeypatch: pytest.MonkeyPatch) -> No
 
     desk.router.draw = slow_draw
     assert desk.post().headers["x-pointsman-overhead-ms"] == "250.000"
-
-
-def test_a_request_that_asked_nobody_waited_for_nobody() -> None:
-    assert Waits().waited_s() == 0
-    assert Waits(sent_s=5.0).waited_s() == 0
