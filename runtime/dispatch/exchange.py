@@ -154,7 +154,6 @@ class Exchange:
         body = bytearray()
         try:
             while chunk := await response.read():
-                self._course.hear()
                 if not body:
                     self._course.report(Begun(self._number))
                 body += chunk
@@ -165,6 +164,7 @@ class Exchange:
         except TransportError:
             self._fail("lost")
             return
+        self._course.hear()
         raw = bytes(body)
         answer = unary.read(raw)
         self.usage, self.finish_reason = answer.usage, answer.finish_reason
