@@ -29,14 +29,19 @@ def compile_file(path: Path, root: Path | None = None) -> Compiled:
     """
     if path.suffix == ".plan":
         return Compiled(decode(path.read_bytes()), [])
+    path.stat()
+    return compile_source(path, root)
+
+
+def compile_source(path: Path, root: Path | None = None) -> Compiled:
+    """Return the plan of a `.route` file; that it cannot be read is among the findings."""
     # The authoring half (Lark, checker, compiler) loads only for a source.
     from router_dsl.check.program import check
     from router_dsl.compile.build import build, source_digest
     from router_dsl.load import load
 
-    path.stat()
     files, found = load(path, root)
-    if any(d.severity == "error" for d in found) and not files:
+    if not files:
         return Compiled(None, in_order(found))
     program, more = check(files, found)
     diagnostics = in_order([*found, *more])

@@ -11,12 +11,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from handlers.cli.output import FOUND, OK, USAGE, complain, show
-from router_dsl.check.program import check
-from router_dsl.compile.build import build, source_digest
+from handlers.compiled import compile_source
 from router_dsl.compile.certify import verify
-from router_dsl.load import is_unread, load
+from router_dsl.load import is_unread
 from router_dsl.plan import Plan, decode, encode
-from router_dsl.source import Diagnostic, in_order
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     if output.exists() and options.file.exists() and output.samefile(options.file):
         complain(f"`{output}` is the policy itself", "write the plan elsewhere with `-o`")
         return USAGE
-    plan, findings = compile_file(options.file, options.root)
+    compiled = compile_source(options.file, options.root)
+    plan, findings = compiled.plan, compiled.diagnostics
     if not options.json:
         show(findings, sys.stderr)
     told: dict[str, object] = {"findings": [finding.to_json() for finding in findings]}
@@ -58,16 +57,6 @@ def main(argv: Sequence[str]) -> int:
     if any(map(is_unread, findings)):
         return USAGE
     return FOUND if plan is None else OK
-
-
-def compile_file(path: Path, root: Path | None) -> tuple[Plan | None, list[Diagnostic]]:
-    """Return the plan of a `.route` file, None when it has errors, and every finding."""
-    files, found = load(path, root)
-    if not files:
-        return None, found
-    program, more = check(files, broken=any(finding.severity == "error" for finding in found))
-    findings = in_order([*found, *more])
-    return (None if program is None else build(program, source_digest(files))), findings
 
 
 def facts_of(plan: Plan, output: Path, size: int) -> dict[str, object]:

@@ -7,10 +7,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import cast
 
+from runtime.dispatch.transport import Headers
 from runtime.serve.client import Receive, Scope
 from runtime.serve.keys import bearer
 from runtime.serve.settings import Settings
 from runtime.wire.errors import Problem, problem, too_large, unauthorized
+
+SLOW = "pointsman.slow"
+"""Set in the scope by a server that has waited long enough for the rest of a body."""
+
+EARLY = (408, 413)
+"""Statuses that answer a request before the end of its body."""
 
 
 class ClientLeftError(Exception):
@@ -42,7 +49,7 @@ def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[
     Without keys only this machine is answered, unless the operator opened the router to everyone.
     """
     if not settings.keys:
-        if settings.anonymous or _is_local(_peer(scope)):
+        if settings.anonymous or (_is_local(_peer(scope)) and _is_local_page(headers.get("origin"))):
             return {}
         return unauthorized("this router answers only its own machine: its operator has set no api keys")
     key = bearer(headers.get("authorization")) or headers.get("x-api-key")
@@ -52,8 +59,8 @@ def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[
     return unauthorized("the api key is not known here") if known is None else {"id": known}
 
 
-async def body_of(headers: Mapping[str, str], receive: Receive, limit_bytes: int) -> bytes | Problem:
-    """Return the request's body, or what is wrong with it.
+async def body_of(scope: Scope, headers: Mapping[str, str], receive: Receive, limit_bytes: int) -> bytes | Problem:
+    """Return the request's body, or what is wrong with it: that it is too large, or comes too slowly.
 
     Raises:
         ClientLeftError: The client left before the end of the body.
@@ -77,11 +84,29 @@ async def body_of(headers: Mapping[str, str], receive: Receive, limit_bytes: int
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks) if len(chunks) > 1 else chunk
+        if SLOW in scope:
+            return problem(408, "the request body came too slowly, or stopped coming")
+
+
+def closing(scope: Scope) -> Headers:
+    """Return the header that ends a connection with its answer, where this version of HTTP has one."""
+    return ((b"connection", b"close"),) if str(scope.get("http_version", "1.1")).startswith("1") else ()
 
 
 def _peer(scope: Scope) -> str | None:
     peer = cast("tuple[str, int] | None", scope.get("client"))
     return peer[0] if peer else None
+
+
+def _is_local_page(origin: str | None) -> bool:
+    """Whether a browser's request comes from a page of this machine; other clients say no origin.
+
+    Without a key any web page that somebody here looks at could otherwise spend the providers' money.
+    """
+    if origin is None:
+        return True
+    host = origin.partition("://")[2].rpartition(":")[0] or origin.partition("://")[2]
+    return host in ("localhost", "127.0.0.1", "[::1]")
 
 
 @lru_cache(4096)

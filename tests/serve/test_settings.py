@@ -8,6 +8,7 @@ import pytest
 
 from runtime.serve.keys import KeyFormatError, Keys, bearer
 from runtime.serve.settings import DEFAULT_BODY_LIMIT_BYTES, SettingError, Settings, is_loopback
+from tests.serve.desk import Desk
 
 
 def test_an_empty_environment_is_the_defaults() -> None:
@@ -110,3 +111,24 @@ def test_bearer(header: str | None, token: str | None) -> None:
 )  # fmt: skip
 def test_loopback(host: str, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 401),
+        ("null", 401),
+        ("http://localhost.evil.example:80", 401),
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1", 200),
+        ("http://[::1]:8080", 200),
+    ],
+)
+def test_without_keys_only_pages_of_this_machine_may_ask(origin: str, status: int) -> None:
+    assert Desk().post(headers={"origin": origin}).status == status
+
+
+def test_a_page_may_ask_with_a_key() -> None:
+    desk = Desk(settings=Settings.read({"POINTSMAN_API_KEYS": "sesame-1234567890"}))
+    headers = {"origin": "https://app.example", "authorization": "Bearer sesame-1234567890"}
+    assert desk.post(headers=headers).status == 200
