@@ -16,7 +16,7 @@ from runtime.dispatch.exchange import ClientLeftError, Exchange
 from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
 from runtime.flow.events import Action, Begun, ClientGone, Close, Commit, Content, Event, Finish, Finished, Send, TimeUp
-from runtime.flow.flow import Flow
+from runtime.flow.flow import FOREVER, Flow
 from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
 from runtime.health.health import Health
@@ -84,7 +84,7 @@ class Course:
         self._over: asyncio.Future[None] | None = None
         self._bug: BaseException | None = None
         self._alarm: Alarm | None = None
-        self._alarm_s = float("inf")
+        self._alarm_s = FOREVER
         self._is_saying_farewell = False
         self._is_left = False
         self.began_s = clock.now_s()
@@ -101,7 +101,7 @@ class Course:
         end_watch = self._client.watch(self._leave)
         try:
             self._perform(self._flow.start(self.began_s))
-            self._set_alarm()
+            self._set_alarm(self.began_s)
             if self.started:
                 await self._stretch.run(self.started[0].exchange.run())
             while self._finish is None and self._bug is None:
@@ -171,7 +171,7 @@ class Course:
         if isinstance(event, Content | Begun) and self.started[event.attempt].first_s is None:
             self.started[event.attempt].first_s = now_s
         self._perform(self._flow.on(event, now_s))
-        self._set_alarm()
+        self._set_alarm(now_s)
 
     def is_chosen(self, attempt: int) -> bool:
         """Whether this attempt's answer is the client's, still."""
@@ -259,18 +259,21 @@ class Course:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, now_s: float) -> None:
         """Have the next deadline reported.
 
         An alarm set too early stays, since deadlines mostly move away: it rings in vain and is set again.
         """
-        if self._flow.ended:
+        flow = self._flow
+        if flow.ended:
             if self._alarm is not None:
                 self._alarm.cancel()
-                self._alarm = None
+                self._alarm, self._alarm_s = None, FOREVER
             return
-        due_s = self._flow.deadline_s
-        if due_s is None or (self._alarm is not None and self._alarm_s <= due_s):
+        if self._alarm_s <= now_s + flow.patience_s:
+            return
+        due_s = flow.deadline_s
+        if due_s is None or self._alarm_s <= due_s:
             return
         if self._alarm is not None:
             self._alarm.cancel()
@@ -278,7 +281,7 @@ class Course:
         self._alarm_s = due_s
 
     def _ring(self) -> None:
-        self._alarm = None
+        self._alarm, self._alarm_s = None, FOREVER
         try:
             self.report(TimeUp())
         except Exception as error:  # noqa: BLE001 — a bug in a callback must reach the request, not only the loop's log

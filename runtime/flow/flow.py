@@ -34,7 +34,7 @@ or earlier without harm.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -111,6 +111,12 @@ class Flow:
         options: Deadlines and `retry_on`.
         draw: One random number in [0, 1): the jitter of this request.
         hedge: When and where a second attempt may start, or None.
+
+    Attributes:
+        committed: The attempt whose answer is the client's, or None.
+        ended: Whether it is over.
+        patience_s: No event from now on makes anything due sooner than this, unless it was due already: whoever has an
+            alarm for within that time need not ask for `deadline_s`.
     """
 
     def __init__(self, tries: Sequence[Try], options: Options, *, draw: float, hedge: Hedging | None = None) -> None:
@@ -122,7 +128,7 @@ class Flow:
         self._first_token_s = FIRST_TOKEN_CEILING_S if options.first_token_s is None else options.first_token_s
         self._stall_s = STALL_CEILING_S if options.stall_s is None else options.stall_s
         self._live: dict[int, _Live] = {}
-        self._sent: Counter[int] = Counter()
+        self._sent: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
         self._failures: list[tuple[Why | Literal["timeout"], int | None]] = []
         self._last: tuple[int, str] | None = None
@@ -133,6 +139,7 @@ class Flow:
         self._now_s = -FOREVER
         self.committed: int | None = None
         self.ended = False
+        self.patience_s = 0.0
 
     def start(self, now_s: float) -> list[Action]:
         """Return the first actions; call once, before any event."""
@@ -145,37 +152,38 @@ class Flow:
 
     def on(self, event: Event, now_s: float) -> list[Action]:
         """Return what to do about an event; nothing once the flow has ended."""
-        self._now_s = max(self._now_s, now_s)
+        if now_s > self._now_s:
+            self._now_s = now_s
         if self.ended:
             return []
-        match event:
-            case TimeUp():
-                return self._time_up()
-            case ClientGone():
-                status = STATUS_CLIENT_GONE if self.committed is None else 200
-                return self._finish("client gone", self.committed, "client gone", status)
+        if isinstance(event, TimeUp):
+            return self._time_up()
+        if isinstance(event, ClientGone):
+            status = STATUS_CLIENT_GONE if self.committed is None else 200
+            return self._finish("client gone", self.committed, "client gone", status)
         live = self._live.get(event.attempt)
-        if live is None:
-            return []
+        return [] if live is None else self._reported(live, event)
+
+    def _reported(self, live: _Live, event: Begun | Content | Waiting | Whole | Finished | Failed) -> list[Action]:
+        """Return what to do about what a living attempt reports; the most frequent first."""
         match event:
             case Content():
                 return self._content(live)
             case Waiting():
                 if live.state != "silent":
                     live.waiting_s = self._now_s
-                return []
             case Begun():
                 if live.state == "silent":
                     live.state, live.waiting_s = "answering", self._now_s
-                return []
             case Whole():
                 if live.state == "relaying":
                     live.state = "whole"
-                return []
+                    self.patience_s = min(self._stall_s, LINGER_S) if live.waiting_s is None else 0.0
             case Finished():
                 return self._finished(live)
             case Failed():
                 return self._failed(live, event.why, _outcome(event), event.status, event.retry_after_s)
+        return []
 
     @property
     def deadline_s(self) -> float | None:
@@ -183,9 +191,10 @@ class Flow:
         nearest = FOREVER
         for live in self._live.values():
             nearest = min(nearest, self._due(live)[0])
-        for at_s in (self._resume_s, self._hedge_s):
-            if at_s is not None:
-                nearest = min(nearest, at_s)
+        if self._resume_s is not None:
+            nearest = min(nearest, self._resume_s)
+        if self._hedge_s is not None:
+            nearest = min(nearest, self._hedge_s)
         return None if nearest == FOREVER else nearest
 
     # --- attempts -------------------------------------------------------------------------------
@@ -208,7 +217,7 @@ class Flow:
 
     def _pause_s(self, endpoint: int) -> float:
         """Return how long to wait before asking an endpoint (again)."""
-        sent = self._sent[endpoint]
+        sent = self._sent.get(endpoint, 0)
         if sent == 0:
             return 0.0
         jitter_s = self._draw * min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** (sent - 1))
@@ -218,7 +227,7 @@ class Flow:
         self._resume_s = None
         number = self._attempts
         self._attempts += 1
-        self._sent[place.endpoint] += 1
+        self._sent[place.endpoint] = self._sent.get(place.endpoint, 0) + 1
         self._live[number] = _Live(number, place, self._now_s)
         return Send(number, place.endpoint, hedge)
 
@@ -234,7 +243,10 @@ class Flow:
             return []
         live.state = "relaying"
         self.committed = live.number
+        self.patience_s = self._stall_s
         self._resume_s = self._hedge_s = None
+        if len(self._live) == 1:
+            return [Commit(live.number)]
         losers = [other for other in self._live.values() if other is not live]
         return [*(self._close(loser, "cancelled") for loser in losers), Commit(live.number)]
 

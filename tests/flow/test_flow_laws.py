@@ -100,7 +100,11 @@ class HostileWorld(RuleBasedStateMachine):
         return (alive[0] if attempt == "oldest" else alive[-1]) if alive else 0
 
     def say(self, event: Event) -> None:
+        due_s = self.flow.deadline_s
         self.book(self.flow.on(event, self.now_s))
+        next_s = self.flow.deadline_s
+        patient_until_s = self.now_s + self.flow.patience_s
+        assert next_s is None or next_s >= (patient_until_s if due_s is None else min(due_s, patient_until_s))
 
     @rule(step=st.sampled_from([-50.0, -0.1, 0.0, 0.1, 0.6, 3.0, 700.0]), rings=st.booleans())
     def time_passes(self, step: float, rings: bool) -> None:
