@@ -122,15 +122,17 @@ def _url(host: str, listener: socket.socket) -> str:
 
 
 def _run(router: Router, listener: socket.socket) -> int:
-    server = _server(App(lambda: router))
+    server = _server(router)
     # uvicorn raises a Ctrl-C again once everything has ended in order.
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return OK if server.started else FOUND
 
 
-def _server(app: App) -> Server:
+def _server(router: Router) -> Server:
     from uvicorn import Config, Server
+
+    from runtime.serve.guarded import Limits, guarded
 
     try:
         import uvloop  # noqa: F401 — only to know whether it is there; Windows has none
@@ -139,10 +141,10 @@ def _server(app: App) -> Server:
     except ImportError:
         loop = "asyncio"
     config = Config(
-        app,
+        App(lambda: router),
         interface="asgi3",
         loop=loop,
-        http="httptools",
+        http=guarded(router.log, Limits(idle_s=router.settings.keep_alive_s)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
@@ -16,8 +17,12 @@ from runtime.wire.errors import Problem, problem, too_large, unauthorized
 SLOW = "pointsman.slow"
 """Set in the scope by a server that has waited long enough for the rest of a body."""
 
-EARLY = (408, 413)
-"""Statuses that answer a request before the end of its body."""
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is wrong with a request whose body is still coming, and not wanted any more."""
+
+    problem: Problem
 
 
 class ClientLeftError(Exception):
@@ -59,7 +64,9 @@ def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[
     return unauthorized("the api key is not known here") if known is None else {"id": known}
 
 
-async def body_of(scope: Scope, headers: Mapping[str, str], receive: Receive, limit_bytes: int) -> bytes | Problem:
+async def body_of(
+    scope: Scope, headers: Mapping[str, str], receive: Receive, limit_bytes: int
+) -> bytes | Problem | Unread:
     """Return the request's body, or what is wrong with it: that it is too large, or comes too slowly.
 
     Raises:
@@ -70,7 +77,7 @@ async def body_of(scope: Scope, headers: Mapping[str, str], receive: Receive, li
         return problem(415, "request bodies are read only without a `content-encoding`")
     length = headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > limit_bytes:
-        return too_large(limit_bytes)
+        return Unread(too_large(limit_bytes))
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -79,13 +86,14 @@ async def body_of(scope: Scope, headers: Mapping[str, str], receive: Receive, li
             raise ClientLeftError
         chunk = cast("bytes", message.get("body", b""))
         size += len(chunk)
+        is_whole = not message.get("more_body", False)
         if size > limit_bytes:
-            return too_large(limit_bytes)
+            return too_large(limit_bytes) if is_whole else Unread(too_large(limit_bytes))
         chunks.append(chunk)
-        if not message.get("more_body", False):
+        if is_whole:
             return b"".join(chunks) if len(chunks) > 1 else chunk
         if SLOW in scope:
-            return problem(408, "the request body came too slowly, or stopped coming")
+            return Unread(problem(408, "the request body came too slowly, or stopped coming"))
 
 
 def closing(scope: Scope) -> Headers:

@@ -14,6 +14,7 @@ from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
 from runtime.limits.limits import Need, Refusal
 from runtime.serve import asking
+from runtime.serve.asking import Unread
 from runtime.serve.client import AsgiClient, Receive, Scope
 from runtime.serve.explained import Wish, as_body, as_header, wish
 from runtime.serve.router import Router
@@ -40,6 +41,10 @@ async def serve(
     found = await _read(router, visit, scope, headers, receive)
     if isinstance(found, Problem):
         await refuse(client, visit, found, dialect)
+        return
+    if isinstance(found, Unread):
+        limit_bytes = router.settings.body_limit_bytes
+        await refuse(client, visit, found.problem, dialect, more=asking.closing(scope), rest_bytes=limit_bytes)
         return
     now_s = router.clock.now_s()
     state = router.health.at(now_s)
@@ -112,14 +117,14 @@ def _limit_headers(refusal: Refusal) -> Headers:
 
 async def _read(
     router: Router, visit: Visit, scope: Scope, headers: Mapping[str, str], receive: Receive
-) -> Call | Problem:
+) -> Call | Problem | Unread:
     settings = router.settings
     key = asking.admit(scope, headers, settings)
     if isinstance(key, Problem):
         return key
-    raw = await asking.body_of(headers, receive, settings.body_limit_bytes)
+    raw = await asking.body_of(scope, headers, receive, settings.body_limit_bytes)
     visit.handed_s = time.perf_counter()
-    if isinstance(raw, Problem):
+    if not isinstance(raw, bytes):
         return raw
     assert visit.api is not None
     body = decode(visit.api, raw)
@@ -163,8 +168,19 @@ async def refuse(
     dialect: Dialect,
     told: Mapping[str, object] | None = None,
     more: Headers = (),
+    rest_bytes: int = 0,
 ) -> None:
-    """Answer with an error, in the shape that the client's SDK reads; `told` joins its metadata, `more` its headers."""
+    """Answer with an error, in the shape that the client's SDK reads.
+
+    Args:
+        client: Whom to answer.
+        visit: Its request.
+        problem: What is wrong.
+        dialect: What the client understands.
+        told: Joins the error's metadata.
+        more: Joins its headers.
+        rest_bytes: Of a body that is still coming, how much more is taken at most.
+    """
     if visit.end == "client gone":
         visit.end = "error"
     visit.code = problem.code
@@ -174,7 +190,7 @@ async def refuse(
     if visit.end == "exhausted" and not any(name == b"x-should-retry" for name, _ in headers):
         # The plan's attempts were the retries; the SDKs' own on top would triple the load.
         headers = (*headers, (b"x-should-retry", b"false"))
-    await client.answer(problem.status_in(dialect), headers, problem.to_bytes(dialect, visit.request_id))
+    await client.answer(problem.status_in(dialect), headers, problem.to_bytes(dialect, visit.request_id), rest_bytes)
 
 
 def _unknown_policy(router: Router, model: str) -> Problem:

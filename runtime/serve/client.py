@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from typing import cast
 
 from runtime.dispatch.transport import Headers
 from runtime.serve.visit import Visit
@@ -15,6 +17,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 CODE = "pointsman.code"
 """Where in the scope a page leaves the code of its error for the log."""
+
+# A client that is still sending must stop before the connection is closed, or the close resets it and, with some
+# systems, takes the answer along. For so long in all, and for so long without a byte, we wait for that.
+LINGER_S = 5.0
+LINGER_QUIET_S = 0.5
 
 
 class AsgiClient:
@@ -53,10 +60,31 @@ class AsgiClient:
             pass
         left()
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send an answer of our own, whole."""
+    async def answer(self, status: int, headers: Headers, body: bytes, rest_bytes: int = 0) -> None:
+        """Send an answer of our own, whole.
+
+        Args:
+            status: HTTP status.
+            headers: All but `content-length`.
+            body: All of it.
+            rest_bytes: Of a request that is still being sent, how much more is taken and thrown away, at most.
+        """
         await self._head(status, (*headers, (b"content-length", str(len(body)).encode("ascii"))))
+        if rest_bytes:
+            await self.send(body, last=False)
+            await self._discard(rest_bytes)
+            body = b""
         await self.send(body, last=True)
+
+    async def _discard(self, most_bytes: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while most_bytes > 0:
+                    async with asyncio.timeout(LINGER_QUIET_S):
+                        message = await self._receive()
+                    most_bytes -= len(cast("bytes", message.get("body", b"")))
+                    if not message.get("more_body", False):  # a client that left sends no more, either
+                        return
 
     async def _head(self, status: int, headers: Headers) -> None:
         told = self._visit.head(status)

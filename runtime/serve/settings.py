@@ -11,6 +11,10 @@ from runtime.serve.keys import KeyFormatError, Keys
 # 16 MiB: a dozen images as base64 in one request. Serverless fronts stop at 6 MB (Lambda) to 32 MiB (Cloud Run).
 DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024
 
+# Longer than the 60 s after which most load balancers give up an idle connection: the side that sends requests should
+# be the one that closes. Google's hold on for 600 s, and want 620.
+DEFAULT_KEEP_ALIVE_S = 75.0
+
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -30,6 +34,7 @@ class Settings:
         body_limit_bytes: Largest request body read, from `POINTSMAN_BODY_LIMIT`.
         region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
         client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
+        keep_alive_s: How long a client's connection may lie idle, from `POINTSMAN_KEEP_ALIVE`.
     """
 
     policy: str | None = None
@@ -39,6 +44,7 @@ class Settings:
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
     region: str | None = None
     client_ip_header: str | None = None
+    keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -59,6 +65,7 @@ class Settings:
             body_limit_bytes=_size("POINTSMAN_BODY_LIMIT", environ, DEFAULT_BODY_LIMIT_BYTES),
             region=environ.get("POINTSMAN_REGION") or environ.get("AWS_REGION") or None,
             client_ip_header=environ.get("POINTSMAN_CLIENT_IP_HEADER", "").strip().lower() or None,
+            keep_alive_s=_seconds("POINTSMAN_KEEP_ALIVE", environ, DEFAULT_KEEP_ALIVE_S),
         )
 
 
@@ -91,3 +98,12 @@ def _size(name: str, environ: Mapping[str, str], default: int) -> int:
     if size <= 0:
         raise SettingError(f"{name}: `{environ[name]}` is not a size such as 16Mi or 500k")
     return size
+
+
+def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
+    text = environ.get(name, "").strip().lower().removesuffix("s")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 6 and int(text)):
+        raise SettingError(f"{name}: `{environ[name]}` is not a number of seconds such as 75")
+    return float(text)

@@ -25,7 +25,7 @@ def request_ended(visit: Visit) -> dict[str, object]:
     options = route.options if route is not None else None
     return {
         "event": "request",
-        "ts": datetime.fromtimestamp(visit.began_unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "ts": utc(visit.began_unix_s),
         "request_id": visit.request_id,
         "policy": policy,
         "digest": digest,
@@ -52,6 +52,11 @@ def request_ended(visit: Visit) -> dict[str, object]:
         "tag": options.tag if options is not None else None,
         "tenant": visit.tenant,
     }
+
+
+def utc(unix_s: float) -> str:
+    """Return a time as logs have it, in milliseconds: `2026-11-24T04:05:06.789Z`."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _attempt(attempt: Attempt) -> dict[str, object]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from runtime.serve.app import App
+from runtime.serve.guarded import Limits, guarded
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings
 from tests.serve.desk import Events, compiled
@@ -45,14 +46,17 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    policy: str, environ: Mapping[str, str] | None = None, settings: Settings | None = None
+    policy: str,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a policy until the block ends; the server has ended then, too."""
     log = Awaited()
     router = Router.open(compiled(policy), settings or Settings(), environ or {}, log, draw=lambda: 0.5)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        App(lambda: router), interface="asgi3", http="httptools", ws="none", lifespan="on", log_config=None,
+        App(lambda: router), interface="asgi3", http=guarded(log, limits), ws="none", lifespan="on", log_config=None,
         access_log=False, timeout_graceful_shutdown=5,
     )  # fmt: skip
     server = uvicorn.Server(config)
