@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from router_dsl.plan import And, Atom, Cond, Named, Not, Or, Policy, Range
+from router_dsl.plan import And, Atom, Cond, Endpoint, Named, Not, Or, Policy, Program, Range
 
 Value = str | int | float | bool | tuple[str, ...] | None
 """What a fact can be; a tuple is the value of a `set` endpoint fact (`tags`, `supports`)."""
@@ -40,6 +40,24 @@ def holds(cond: Cond | None, facts: Facts) -> bool:
             return any(holds(item, facts) for item in items)
         case Named(_, item):
             return holds(item, facts)
+
+
+def fixed_facts(program: Program, endpoint: Endpoint) -> dict[str, Value]:
+    """Return the endpoint facts that the policy itself states, by their name in `where`."""
+    return {
+        "provider": program.providers[endpoint.provider].name,
+        "model": endpoint.model,
+        "region": endpoint.region,
+        "tags": endpoint.tags,
+        "quantization": endpoint.quantization,
+        "zdr": endpoint.zdr,
+        "context": endpoint.context,
+        "output": endpoint.output,
+        "price.in": endpoint.price_in,
+        "price.out": endpoint.price_out,
+        "price.cached": endpoint.price_cached,
+        "supports": endpoint.supports,
+    }
 
 
 def decide(policy: Policy, facts: Facts) -> int:

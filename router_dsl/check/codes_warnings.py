@@ -87,4 +87,15 @@ WARNINGS: dict[str, tuple[str, str, str, str]] = {
         "fact plan: one of free, pro, free from key.plan\npolicy main { a: when plan == pro -> m  otherwise -> m }",
         "fact plan: one of free, pro from key.plan\npolicy main { a: when plan == pro -> m  otherwise -> m }",
     ),
+    "W513": (
+        "target that no request can reach",
+        "A guard that always applies, or applies whenever the rule decides, refuses every endpoint of the target; or "
+        "it refuses every endpoint there is. What is measured never counts: it may change.",
+        'provider p { url "https://p.example/v1"  region us }\nprovider q { url "https://q.example/v1"  region eu }\n'
+        'model m { serve p "m" }\nmodel n { serve q "n" }\n'
+        "guard residency: require region == eu\npolicy main { otherwise -> m else n }",
+        'provider p { url "https://p.example/v1"  region us }\nprovider q { url "https://q.example/v1"  region eu }\n'
+        'model m { serve p "m"  serve q "m" }\nmodel n { serve q "n" }\n'
+        "guard residency: require region == eu\npolicy main { otherwise -> m else n }",
+    ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
+from router_dsl.check import reach
 from router_dsl.check.models import Catalog
 from router_dsl.check.plainly import Key, Plainly, alternatives, conjuncts, together
 from router_dsl.check.report import Report
@@ -31,6 +32,7 @@ def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
                 _repeated(rule.action, rule_node.action, scope.report)
                 _small_fallbacks(rule, rule.action, rule_node.action, catalog, scope.report)
     _pointless_guards(program, scope, plainly)
+    reach.warn(program, scope, plainly)
     _unpriced(program, scope, catalog)
 
 

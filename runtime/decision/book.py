@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from router_dsl.interpret import fixed_facts
 from router_dsl.plan import Call, Cond, Endpoint, Endpoints, Options, Plan, Program, Requested, Scalar, Split, Use
 from runtime.decision import engine, ordering, suitable
 
@@ -80,7 +81,7 @@ class Book:
         self.engines = engine.load(plan)
         self.policies = {policy.name: policy for policy in program.policies}
         self.default = program.policies[0].name
-        self.fixed = [suitable.fixed_facts(program, endpoint) for endpoint in program.endpoints]
+        self.fixed = [fixed_facts(program, endpoint) for endpoint in program.endpoints]
         self.guards = tuple(
             ReadyGuard(guard.name, engine.condition(guard.when), *self._prepare(guard.require))
             if guard.when is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from router_dsl.fields import ENDPOINT
-from router_dsl.plan import And, Atom, Cond, Endpoint, Named, Not, Program
+from router_dsl.plan import And, Atom, Cond, Named, Not
 from runtime.decision.engine import condition
 from runtime.decision.state import State
 
@@ -16,24 +16,6 @@ Verdict = bool | None
 Test = Callable[[Mapping[str, EndpointFact]], Verdict]
 
 MEASURED = tuple(name for name, field in ENDPOINT.items() if field.measured)
-
-
-def fixed_facts(program: Program, endpoint: Endpoint) -> dict[str, EndpointFact]:
-    """Return the endpoint facts that the policy itself states, by their name in `where`."""
-    return {
-        "provider": program.providers[endpoint.provider].name,
-        "model": endpoint.model,
-        "region": endpoint.region,
-        "tags": endpoint.tags,
-        "quantization": endpoint.quantization,
-        "zdr": endpoint.zdr,
-        "context": endpoint.context,
-        "output": endpoint.output,
-        "price.in": endpoint.price_in,
-        "price.out": endpoint.price_out,
-        "price.cached": endpoint.price_cached,
-        "supports": endpoint.supports,
-    }
 
 
 def measured_facts(fixed: Mapping[str, EndpointFact], endpoint: int, state: State) -> dict[str, EndpointFact]:
