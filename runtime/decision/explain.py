@@ -29,6 +29,10 @@ def record(book: Book, route: Route, facts: Facts) -> dict[str, object]:
     told["skipped"] = _skipped(route.steps[0], facts)
     told["attempts_max"] = len(route.attempts)
     told["attempts"] = [book.endpoints[endpoint].id for endpoint in route.attempts]
+    if route.escalation:
+        told["escalation"] = [book.endpoints[endpoint].id for endpoint in route.escalation]
+    if route.shadow:
+        told["shadow"] = [book.endpoints[endpoint].id for endpoint in route.shadow]
     told["facts"] = report(facts)
     return told
 

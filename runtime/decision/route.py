@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from router_dsl.fields import DEFAULT_OUTPUT_TOKENS
-from router_dsl.plan import Call, Endpoints, Options, Policy, Reject, Requested, Rule, Split, Use
+from router_dsl.plan import Call, Endpoints, Options, Policy, Reject, Requested, Rule, Split
 from runtime.decision import ordering, suitable
 from runtime.decision.book import Book, ReadyTarget, ReadyUse, ReadyWhere
 from runtime.decision.facts import Facts
@@ -69,6 +69,8 @@ class Route(msgspec.Struct, frozen=True):
         candidates: In the order they are preferred.
         attempts: Endpoint indices in the exact order of the attempts, repeats included, hedges and escalations not.
         options: Those of the deciding rule.
+        escalation: As `attempts`, for asking the stronger model of `escalate`; empty without one.
+        shadow: Endpoints that may be sent a copy, best first; empty without a `shadow`.
         why: Why there is nothing to try, else None.
         status, message: Of a rejection; 0 and empty otherwise.
     """
@@ -81,6 +83,8 @@ class Route(msgspec.Struct, frozen=True):
     why: Why | None = None
     status: int = 0
     message: str = ""
+    escalation: tuple[int, ...] = ()
+    shadow: tuple[int, ...] = ()
 
     @property
     def policy(self) -> str:
@@ -100,7 +104,9 @@ Group = tuple[Sequence[int], int]
 class _Search:
     """The work on one request: what has been found so far."""
 
-    __slots__ = ("asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "groups", "state", "steps")
+    __slots__ = (
+        "asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "groups", "lead", "outer", "state", "steps",
+    )  # fmt: skip
 
     def __init__(self, book: Book, facts: Facts, state: State, draw: float) -> None:
         self.book = book
@@ -112,6 +118,10 @@ class _Search:
         self.groups: list[Group] = []
         self.excluded: dict[int, str] = {}
         self.asked_unknown = False
+        # The action whose options hold for the whole request: the first with a target of its own, since a rule that
+        # does nothing but call a policy leaves the request to it; and the `where` of the rules that called it.
+        self.lead: ReadyUse | None = None
+        self.outer: tuple[ReadyWhere, ...] = ()
 
     def decide(self, name: str, outer: tuple[ReadyWhere, ...] = ()) -> None:
         """Ask a policy and add what its rule uses, narrowed by the `where` of the rules that called it."""
@@ -145,6 +155,14 @@ class _Search:
 
     def add(self, target: ReadyTarget, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> None:
         """Add a target: what is left of it, in its order."""
+        if self.lead is None:
+            self.lead, self.outer = use, outer
+        fit = self.fit(target, use, outer)
+        if fit:
+            self.groups.append((fit, use.options.retry + 1))
+
+    def fit(self, target: ReadyTarget, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> Sequence[int]:
+        """Return what is left of a target, in its order."""
         where = use.where
         for endpoint, reason in target.refused:
             self.excluded.setdefault(endpoint, self.forbidden.get(endpoint, reason))
@@ -152,13 +170,15 @@ class _Search:
         fit: Sequence[int] = target.fit
         if narrowed:
             fit = [e for e in fit if self._admits(e, outer if where is None else (*outer, where))]
-        if not fit:
-            return
         if target.settled is None:
-            fit = self._in_order(fit, use.options)
-        else:
-            fit = [e for e in target.settled if e in fit] if narrowed else target.settled
-        self.groups.append((fit, use.options.retry + 1))
+            return self._in_order(fit, use.options) if fit else ()
+        return [e for e in target.settled if e in fit] if narrowed else target.settled
+
+    def aside(self, target: Endpoints, most: int) -> tuple[tuple[int, ...], tuple[Candidate, ...]]:
+        """Return attempts, `most` at most, and candidates for what runs besides the plan, under the same conditions."""
+        assert self.lead is not None
+        fit = self.fit(self.book.plain(target.endpoints, self.lead), self.lead, self.outer)
+        return _sequence([(fit, most)], self.state) if fit else ((), ())
 
     def _admits(self, endpoint: int, wheres: Sequence[ReadyWhere]) -> bool:
         reason = self.forbidden.get(endpoint)
@@ -281,10 +301,19 @@ def _cache_key(facts: Facts) -> str | None:
 
 def _concluded(search: _Search) -> Route:
     steps = tuple(search.steps)
-    excluded = tuple([Exclusion(e, by) for e, by in search.excluded.items()]) if search.excluded else ()
     if search.groups:
+        assert search.lead is not None
+        options = search.lead.options
         attempts, candidates = _sequence(search.groups, search.state)
-        return Route(steps, candidates, excluded, attempts, _governing(steps))
+        escalation: tuple[int, ...] = ()
+        shadow: tuple[int, ...] = ()
+        if options.escalate is not None:
+            escalation, _ = search.aside(options.escalate.target, options.retry + 1)
+        if options.shadow is not None:
+            shadow = tuple(candidate.endpoint for candidate in search.aside(options.shadow.target, 1)[1])
+        excluded = _exclusions(search)
+        return Route(steps, candidates, excluded, attempts, options, escalation=escalation, shadow=shadow)
+    excluded = _exclusions(search)
     last = steps[-1].rule
     if isinstance(last.action, Reject):
         message = last.action.message or f"rejected by rule {last.label}"
@@ -298,17 +327,8 @@ def _concluded(search: _Search) -> Route:
     return Route(steps, (), excluded, (), None, "no_endpoints", 404, message)
 
 
-def _governing(steps: Sequence[Step]) -> Options | None:
-    """Return the options that hold for the whole request.
-
-    They are those of the first rule with a target of its own: one that does nothing but call a policy leaves
-    the request to it.
-    """
-    for step in steps:
-        action = step.rule.action
-        if isinstance(action, Use) and not all(isinstance(target, Call) for target in action.targets):
-            return action.options
-    return None
+def _exclusions(search: _Search) -> tuple[Exclusion, ...]:
+    return tuple([Exclusion(e, by) for e, by in search.excluded.items()]) if search.excluded else ()
 
 
 def _sequence(groups: Sequence[Group], state: State) -> tuple[tuple[int, ...], tuple[Candidate, ...]]:
