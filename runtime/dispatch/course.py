@@ -21,6 +21,9 @@ from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
 from runtime.health.health import Health
 
+FIRST_SIGNS = (Content, Begun)
+"""Events that tell that an attempt's first token is here."""
+
 Farewell = Callable[[Finish], Coroutine[object, object, None]]
 
 OWED = ("complete", "cut", "refused")
@@ -78,7 +81,8 @@ class Course:
         self._health = health
         self._clock = clock
         self._launch = launch
-        self._stretch = Stretch()
+        self._loop = asyncio.get_running_loop()
+        self._stretch = Stretch(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._finish: Finish | None = None
         self._over: asyncio.Future[None] | None = None
@@ -100,12 +104,12 @@ class Course:
         """
         end_watch = self._client.watch(self._leave)
         try:
-            self._perform(self._flow.start(self.began_s))
-            self._set_alarm(self.began_s)
+            self._perform(self._flow.start(self.began_s), None)
+            self._set_alarm()
             if self.started:
                 await self._stretch.run(self.started[0].exchange.run())
             while self._finish is None and self._bug is None:
-                self._over = asyncio.get_running_loop().create_future()
+                self._over = self._loop.create_future()
                 await self._over
             finish = self._finish
             if finish is not None and finish.end in OWED and not self.is_closed:
@@ -163,15 +167,21 @@ class Course:
         """Note that a provider was heard just now."""
         self.heard_s = self._clock.now_s()
 
-    def report(self, event: Event) -> None:
-        """Tell the flow, and do what it says."""
-        if self._flow.ended:
+    def report(self, event: Event, by: int | None = None) -> None:
+        """Tell the flow, and do what it says; `by` is the attempt that reports on itself."""
+        flow = self._flow
+        if flow.ended:
             return
         now_s = self._clock.now_s()
-        if isinstance(event, Content | Begun) and self.started[event.attempt].first_s is None:
-            self.started[event.attempt].first_s = now_s
-        self._perform(self._flow.on(event, now_s))
-        self._set_alarm(now_s)
+        if isinstance(event, FIRST_SIGNS):
+            started = self.started[event.attempt]
+            if started.first_s is None:
+                started.first_s = now_s
+        actions = flow.on(event, now_s)
+        if actions:
+            self._perform(actions, by)
+        if flow.ended or self._alarm_s > now_s + flow.patience_s:
+            self._set_alarm()
 
     def is_chosen(self, attempt: int) -> bool:
         """Whether this attempt's answer is the client's, still."""
@@ -200,18 +210,22 @@ class Course:
             await sending
         except OSError as error:
             self.is_closed = False
-            self.report(ClientGone())
+            self.report(ClientGone(), self._flow.committed)
             raise ClientLeftError from error
 
     # --- actions ----------------------------------------------------------------------------------
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, actions: list[Action], by: int | None) -> None:
         for action in actions:
             match action:
                 case Send():
                     self._send(action)
                 case Close():
-                    self._close(self.started[action.attempt], action.outcome)
+                    started = self.started[action.attempt]
+                    # An attempt that reports its own end returns by itself, and its connection may be worth keeping.
+                    if action.attempt != by:
+                        self._stop(started)
+                    self._close(started, action.outcome)
                 case Finish():
                     self._finish = action
                     self._wake()
@@ -224,7 +238,7 @@ class Course:
         started = Started(action.endpoint, exchange, self._health.begin(action.endpoint, now_s), now_s)
         self.started.append(started)
         if action.attempt > 0:
-            started.task = asyncio.get_running_loop().create_task(exchange.run())
+            started.task = self._loop.create_task(exchange.run())
             self._tasks.add(started.task)
             started.task.add_done_callback(self._task_ended)
 
@@ -233,14 +247,15 @@ class Course:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._raise(error)
 
+    def _stop(self, started: Started) -> None:
+        if started.task is not None:
+            started.task.cancel()
+        else:
+            self._stretch.interrupt()
+
     def _close(self, started: Started, outcome: str) -> None:
         now_s = self._clock.now_s()
         started.ended_s, started.outcome = now_s, outcome
-        # An attempt that reported its own end returns by itself, and its connection may be worth keeping.
-        if started.task is None:
-            self._stretch.interrupt()
-        elif started.task is not asyncio.current_task():
-            started.task.cancel()
         self._tell_health(started, outcome, now_s)
 
     def _tell_health(self, started: Started, outcome: str, now_s: float) -> None:
@@ -259,7 +274,7 @@ class Course:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def _set_alarm(self, now_s: float) -> None:
+    def _set_alarm(self) -> None:
         """Have the next deadline reported.
 
         An alarm set too early stays, since deadlines mostly move away: it rings in vain and is set again.
@@ -269,8 +284,6 @@ class Course:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm, self._alarm_s = None, FOREVER
-            return
-        if self._alarm_s <= now_s + flow.patience_s:
             return
         due_s = flow.deadline_s
         if due_s is None or self._alarm_s <= due_s:
@@ -306,8 +319,8 @@ class Stretch:
 
     __slots__ = ("_is_interrupted", "_is_open", "_task")
 
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = asyncio.current_task(loop)
         self._is_open = self._is_interrupted = False
 
     async def run(self, work: Coroutine[object, object, None]) -> None:
@@ -329,8 +342,8 @@ class Stretch:
             raise cancelled
 
     def interrupt(self) -> None:
-        """End the stretch; nothing when there is none, or when the task itself asks."""
-        if self._is_open and not self._is_interrupted and asyncio.current_task() is not self._task:
+        """End the stretch, if there is one; not for the task itself to call."""
+        if self._is_open and not self._is_interrupted:
             self._is_interrupted = True
             assert self._task is not None
             self._task.cancel()

@@ -46,8 +46,8 @@ class ClientLeftError(Exception):
 class Course(Protocol):
     """The request that an exchange is one attempt of."""
 
-    def report(self, event: Event) -> None:
-        """Tell the flow, and do what it says."""
+    def report(self, event: Event, by: int | None = None) -> None:
+        """Tell the flow, and do what it says; `by` is the attempt that reports on itself."""
         ...
 
     def hear(self) -> None:
@@ -130,7 +130,8 @@ class Exchange:
         return self._asked.stream
 
     def _fail(self, why: Why, retry_after_s: float | None = None) -> None:
-        self._course.report(Failed(self._number, why, self.status if why == "status" else None, retry_after_s))
+        status = self.status if why == "status" else None
+        self._course.report(Failed(self._number, why, status, retry_after_s), self._number)
 
     # --- errors -----------------------------------------------------------------------------------
 
@@ -155,12 +156,12 @@ class Exchange:
         try:
             while chunk := await response.read():
                 if not body:
-                    self._course.report(Begun(self._number))
+                    self._course.report(Begun(self._number), self._number)
                 body += chunk
                 if len(body) > UNARY_BYTES:
                     self._fail("malformed")
                     return
-                self._course.report(Waiting(self._number))
+                self._course.report(Waiting(self._number), self._number)
         except TransportError:
             self._fail("lost")
             return
@@ -171,15 +172,15 @@ class Exchange:
         if answer.malformed or answer.error is not None or answer.is_empty:
             self._judge_unusable(response, raw, answer)
             return
-        self._course.report(Content(self._number))
-        self._course.report(Whole(self._number))
+        self._course.report(Content(self._number), self._number)
+        self._course.report(Whole(self._number), self._number)
         if not self._course.is_chosen(self._number):
             return
         length = (b"content-length", str(len(raw)).encode())
         head = (incoming.UNARY_CONTENT_TYPE, length, *incoming.passed_on(response.headers))
         await self._course.start(self._number, 200, head)
         await self._course.send(raw, last=True)
-        self._course.report(Finished(self._number))
+        self._course.report(Finished(self._number), self._number)
 
     def _judge_unusable(self, response: Response, raw: bytes, answer: unary.Answer) -> None:
         if answer.error is not None:
@@ -229,9 +230,9 @@ class Exchange:
                 return not is_endless
             passed = bytes(self._held)
         if b"data:" in passed:  # a comment is a sign of life, but not of progress
-            self._course.report(Content(self._number))
+            self._course.report(Content(self._number), self._number)
             if relay.watch.finished:
-                self._course.report(Whole(self._number))
+                self._course.report(Whole(self._number), self._number)
         if not self._course.is_chosen(self._number):
             return False
         if not self._is_relaying:
@@ -242,7 +243,7 @@ class Exchange:
             await self._course.send(passed + DONE, last=True)
         elif passed:
             await self._course.send(passed, last=False)
-        self._course.report(Waiting(self._number))
+        self._course.report(Waiting(self._number), self._number)
         return True
 
     def _end(self, relay: Relay, *, was_lost: bool, is_something: bool) -> None:
@@ -254,7 +255,7 @@ class Exchange:
         elif watch.malformed:
             self._fail("malformed")
         elif self._is_relaying and watch.finished:
-            self._course.report(Finished(self._number))
+            self._course.report(Finished(self._number), self._number)
         elif was_lost:
             self._fail("lost")
         elif self._is_relaying:
