@@ -56,7 +56,7 @@ async def serve(
     except UnknownPolicyError:
         await refuse(client, visit, _unknown_policy(router, found.body.model), dialect)
         return
-    visit.route, visit.policy = way, policy_name(way.policy, router.book.plan.digest)
+    visit.route, visit.rule, visit.policy = way, way.rule.label, policy_name(way.policy, router.book.plan.digest)
     visit.tenant = _text(facts.look("tenant"))
     asked = wish(headers)
     told = decision_record(router.book, way, facts) if asked is not Wish.NOTHING else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from router_dsl.plan import NANO
 from runtime.dispatch.record import Attempt, Record
@@ -20,16 +21,16 @@ def request_ended(visit: Visit) -> dict[str, object]:
     """
     ended_s = time.perf_counter()
     policy, _, digest = visit.policy.rpartition("@")
-    route, record = visit.route, visit.record or Record()
+    record = visit.record or Record()
     usage = record.usage
-    options = route.options if route is not None else None
+    options = visit.route.options if visit.route is not None else None
     return {
         "event": "request",
         "ts": utc(visit.began_unix_s),
         "request_id": visit.request_id,
         "policy": policy,
         "digest": digest,
-        "rule": route.rule.label if route is not None else None,
+        "rule": visit.rule,
         "endpoint": visit.endpoint,
         "method": visit.method,
         "path": visit.path,
@@ -56,7 +57,14 @@ def request_ended(visit: Visit) -> dict[str, object]:
 
 def utc(unix_s: float) -> str:
     """Return a time as logs have it, in milliseconds: `2026-11-24T04:05:06.789Z`."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(unix_s)
+    return f"{_second(second)}.{int((unix_s - second) * 1000):03d}Z"
+
+
+@lru_cache(16)
+def _second(unix_s: int) -> str:
+    """Return the whole second; requests that end close together share theirs."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().removesuffix("+00:00")
 
 
 def _attempt(attempt: Attempt) -> dict[str, object]:
