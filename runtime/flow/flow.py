@@ -13,7 +13,8 @@ Rules, each a property test in tests/flow:
 6. An answer that is whole (every choice has its finish reason) is complete, however its connection ends.
 7. When the client is gone everything is closed and nothing is sent.
 8. Events for an attempt that is closed, that never was, or that make no sense now are ignored: carriers race.
-9. Time never runs backwards in here: an earlier `now_s` counts as the latest one seen.
+9. Of a target that has failed before, an attempt is made only if `afford` allows it; a hedge only if its `may` does.
+10. Time never runs backwards in here: an earlier `now_s` counts as the latest one seen.
 
 An attempt's life (what is missing is ignored, rule 8):
 
@@ -35,7 +36,7 @@ or earlier without harm.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,10 +87,11 @@ State = Literal["silent", "answering", "relaying", "whole"]
 
 @dataclass(frozen=True, slots=True)
 class Hedging:
-    """A second attempt at `endpoint` once the first has been silent for `after_s`."""
+    """A second attempt at `endpoint` once the first has been silent for `after_s`, if `may` (asked then) allows it."""
 
     endpoint: int
     after_s: float
+    may: Callable[[float], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -111,18 +113,32 @@ class Flow:
         options: Deadlines and `retry_on`.
         draw: One random number in [0, 1): the jitter of this request.
         hedge: When and where a second attempt may start, or None.
+        afford: Whether a target that has failed may be tried again at an endpoint (its index; whether this request has
+            asked it before; the time). None: always.
 
     Attributes:
         committed: The attempt whose answer is the client's, or None.
         ended: Whether it is over.
+        withheld: Places of the plan that could not be afforded.
         patience_s: No event from now on makes anything due sooner than this, unless it was due already: whoever has an
             alarm for within that time need not ask for `deadline_s`.
     """
 
-    def __init__(self, tries: Sequence[Try], options: Options, *, draw: float, hedge: Hedging | None = None) -> None:
+    def __init__(
+        self,
+        tries: Sequence[Try],
+        options: Options,
+        *,
+        draw: float,
+        hedge: Hedging | None = None,
+        afford: Callable[[int, bool, float], bool] | None = None,
+    ) -> None:
         self._tries = deque(tries)
         self._draw = draw
         self._hedge = hedge
+        self._afford = afford
+        self._failed_targets: tuple[int, ...] = ()
+        self.withheld = 0
         self._retry_on = options.retry_on
         self._within_s = FOREVER if options.within_s is None else options.within_s
         self._first_token_s = FIRST_TOKEN_CEILING_S if options.first_token_s is None else options.first_token_s
@@ -204,7 +220,7 @@ class Flow:
         while self._tries:
             place = self._tries[0]
             pause_s = self._pause_s(place.endpoint)
-            if pause_s > LONGEST_PAUSE_S:
+            if pause_s > LONGEST_PAUSE_S or not self._may_try(place):
                 self._tries.popleft()
                 continue
             if pause_s > 0:
@@ -214,6 +230,14 @@ class Flow:
             return [self._send(place)]
         attempt, reason = self._last or (None, "nothing to try")
         return self._finish("exhausted", attempt, reason, final_status(self._failures), self._retry_after_s)
+
+    def _may_try(self, place: Try) -> bool:
+        if self._afford is None or place.target not in self._failed_targets:
+            return True
+        if self._afford(place.endpoint, place.endpoint in self._sent, self._now_s):
+            return True
+        self.withheld += 1
+        return False
 
     def _pause_s(self, endpoint: int) -> float:
         """Return how long to wait before asking an endpoint (again)."""
@@ -276,6 +300,7 @@ class Flow:
             assert status is not None
             return [closed, *self._finish("refused", live.number, outcome, status)]
         self._failures.append((why, status))
+        self._failed_targets = (*self._failed_targets, live.place.target)
         self._last = (live.number, outcome)
         self._heed(live.place.endpoint, retry_after_s)
         if verdict == "elsewhere":
@@ -326,7 +351,7 @@ class Flow:
         if self._attempts != 1 or not self._live:
             return []
         (first,) = self._live.values()
-        if first.state != "silent":
+        if first.state != "silent" or (self._hedge.may is not None and not self._hedge.may(self._now_s)):
             return []
         return [self._send(Try(self._hedge.endpoint, first.place.target), hedge=True)]
 

@@ -223,6 +223,33 @@ def test_a_refusal_of_one_stops_the_other() -> None:
     ]
 
 
+def test_a_hedge_that_may_not_be_is_not() -> None:
+    it = flow(A, hedge=Hedging(C, 1.0, lambda now_s: now_s > 100.0))
+    it.start(0.0)
+    assert it.on(TimeUp(), 1.0) == []
+    assert it.on(TimeUp(), 200.0) == []
+
+
+# --- what can be afforded -------------------------------------------------------------------------
+
+
+def test_a_target_that_failed_is_tried_again_only_if_that_can_be_afforded() -> None:
+    asked: list[tuple[int, bool, float]] = []
+
+    def afford(endpoint: int, again: bool, now_s: float) -> bool:
+        asked.append((endpoint, again, now_s))
+        return endpoint == B
+
+    places = [Try(A, 0), Try(A, 0), Try(B, 0), Try(C, 1)]
+    it = Flow(places, DEFAULT_OPTIONS, draw=0.0, afford=afford)
+    it.start(0.0)
+    assert it.on(Failed(0, "lost"), 1.0) == [Close(0, "lost"), Send(1, B)]
+    assert it.on(Failed(1, "lost"), 2.0) == [Close(1, "lost"), Send(2, C)]
+    assert asked == [(A, True, 1.0), (B, False, 1.0)]
+    assert it.withheld == 1
+    assert it.on(Failed(2, "lost"), 3.0) == [Close(2, "lost"), Finish("exhausted", 2, "lost", 502, None)]
+
+
 # --- the client leaves ----------------------------------------------------------------------------
 
 

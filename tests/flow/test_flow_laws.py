@@ -58,8 +58,11 @@ class HostileWorld(RuleBasedStateMachine):
         options=options(),
         draw=st.floats(0, 1, exclude_max=True),
         hedge=st.one_of(st.none(), st.builds(Hedging, st.integers(0, 3), st.sampled_from([0.0, 0.5, 2.0]))),
+        allowed=st.lists(st.booleans(), max_size=8),
     )
-    def begin(self, tries: list[Try], options: Options, draw: float, hedge: Hedging | None) -> None:
+    def begin(
+        self, tries: list[Try], options: Options, draw: float, hedge: Hedging | None, allowed: list[bool]
+    ) -> None:
         self.tries = tries
         self.hedge = hedge
         self.now_s = 100.0
@@ -70,8 +73,26 @@ class HostileWorld(RuleBasedStateMachine):
         self.finishes: list[Finish] = []
         self.client_gone = False
         self.committed_whole = False
-        self.flow = Flow(tries, options, draw=draw, hedge=hedge)
+        self.allowed = allowed
+        self.paid: list[int] = []
+        self.denied = False
+        if hedge is not None:
+            self.hedge = Hedging(hedge.endpoint, hedge.after_s, self.may)
+        self.flow = Flow(tries, options, draw=draw, hedge=self.hedge, afford=self.afford)
         self.book(self.flow.start(self.now_s))
+
+    def may(self, now_s: float) -> bool:
+        assert now_s >= 100.0
+        self.denied = not (self.allowed.pop() if self.allowed else True)
+        return not self.denied
+
+    def afford(self, endpoint: int, asked: bool, now_s: float) -> bool:
+        assert now_s >= 100.0
+        assert asked == (endpoint in [send.endpoint for send in self.sends])
+        may = self.allowed.pop() if self.allowed else True
+        if may:
+            self.paid.append(endpoint)
+        return may
 
     def book(self, actions: list[Action]) -> None:
         for action in actions:
@@ -174,6 +195,14 @@ class HostileWorld(RuleBasedStateMachine):
         assert all(endpoint in given for endpoint in plain), "attempts are a subsequence of what was given"
         hedges = [send for send in self.sends if send.hedge]
         assert len(hedges) <= (self.hedge is not None)
+
+    @invariant()
+    def further_attempts_of_a_target_are_paid_for(self) -> None:
+        endpoints = [send.endpoint for send in self.sends if not send.hedge]
+        targets = {place.target for place in self.tries}
+        assert len(endpoints) <= len(targets) + len(self.paid)
+        if self.denied:
+            assert not any(send.hedge for send in self.sends)
 
     @invariant()
     def somebody_is_waited_for(self) -> None:
