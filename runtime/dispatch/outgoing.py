@@ -80,10 +80,15 @@ class Addresses:
         passed = [
             (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))
             for name in PASSED_ON
-            if name in client_headers
+            if name in client_headers and not _is_for_us_alone(name, client_headers)
         ]
         headers = (*self._headers[entry.provider], *passed)
         return Outgoing("POST", join(provider, PATH_OF_API[api]), headers, rewrite(raw, edits))
+
+
+def _is_for_us_alone(name: str, headers: Mapping[str, str]) -> bool:
+    """Whether a client says of a header that it is about its own connection (RFC 9110 §7.6.1)."""
+    return name in (token.strip().lower() for token in headers.get("connection", "").split(","))
 
 
 def join(provider: Provider, path: str) -> str:

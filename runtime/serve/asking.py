@@ -14,8 +14,8 @@ from runtime.serve.keys import bearer
 from runtime.serve.settings import Settings
 from runtime.wire.errors import Problem, problem, too_large, unauthorized
 
-SLOW = "pointsman.slow"
-"""Set in the scope by a server that has waited long enough for the rest of a body."""
+GIVEN_UP = "pointsman.given_up"
+"""Where in the scope a server leaves the problem for which it will read no more of a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[
 async def body_of(
     scope: Scope, headers: Mapping[str, str], receive: Receive, limit_bytes: int
 ) -> bytes | Problem | Unread:
-    """Return the request's body, or what is wrong with it: that it is too large, or comes too slowly.
+    """Return the request's body, or what is wrong with it.
 
     Raises:
         ClientLeftError: The client left before the end of the body.
@@ -92,8 +92,8 @@ async def body_of(
         chunks.append(chunk)
         if is_whole:
             return b"".join(chunks) if len(chunks) > 1 else chunk
-        if SLOW in scope:
-            return Unread(problem(408, "the request body came too slowly, or stopped coming"))
+        if GIVEN_UP in scope:
+            return Unread(cast("Problem", scope[GIVEN_UP]))
 
 
 def closing(scope: Scope) -> Headers:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from runtime.serve.asking import SLOW
+from runtime.serve.asking import GIVEN_UP
 from runtime.serve.settings import DEFAULT_KEEP_ALIVE_S
 from runtime.serve.story import utc
 from runtime.serve.visit import request_id
@@ -136,8 +136,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._received_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # answered like any other request: a server may decline to change protocols
+        except httptools.HttpParserUpgrade as found:
+            self._decline_upgrade(data[found.args[0] :])
         except httptools.HttpParserError:
             self._turn_away(self._refusal or bad_request("this is not a request in HTTP/1.1"))
             return
@@ -170,6 +170,8 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             self._refusal = self._oversized()
             raise _Refused
+        if self.parser.should_upgrade():
+            return
         super().on_headers_complete()
         self._phase = "body"
         if len(self.pipeline) > limits.pipelined:
@@ -178,6 +180,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is whole."""
+        if self._phase == "head":  # an upgrade: the parser takes its body for another protocol
+            return
         self._phase = "asked"
         self._head_at_bytes = self._received_bytes
         super().on_message_complete()
@@ -195,6 +199,19 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Parse a request again without its offer to change protocols, which a server need not take.
+
+        Java's client makes one with every request, bodies included, and uvicorn by itself would lose the body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._turn_away(bad_request("this is no proxy"))
+            return
+        lines = [b"%b %b HTTP/1.1\r\n" % (method, self.url)]
+        lines += [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        self.data_received(b"%b\r\n%b" % (b"".join(lines), rest))
 
     # --- the look at the connection ---------------------------------------------------------------
 
@@ -252,10 +269,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._body_of, self._body_at_bytes, self._body_s = cycle, self._received_bytes, now_s
         due_s = self._body_s + self.limits.body_s
         if now_s >= due_s:
-            if SLOW in cycle.scope:  # it was told, and did nothing
-                self.transport.abort()
-            cast("dict[str, object]", cycle.scope)[SLOW] = True
-            cycle.message_event.set()
+            self._give_up(cycle, problem(408, "the request body came too slowly, or stopped coming"))
             self._body_s = now_s
         return due_s
 
@@ -276,11 +290,27 @@ class GuardedProtocol(HttpToolsProtocol):
         said = f"the headers are more than {limits.head_bytes} bytes, or than {limits.headers} in number"
         return problem(431, said, code="invalid_request")
 
+    def _give_up(self, cycle: RequestResponseCycle, why: Problem) -> None:
+        """Have the application answer a request whose body will not be read to its end."""
+        scope = cast("dict[str, object]", cycle.scope)
+        if cycle.response_complete:
+            self.transport.close()
+        elif cycle.response_started or GIVEN_UP in scope:  # it was told, and did nothing
+            self.transport.abort()
+        else:
+            scope[GIVEN_UP] = why
+            cycle.message_event.set()
+
     def _turn_away(self, why: Problem) -> None:
-        """Answer a request that never got as far as the application, and end the connection."""
+        """Answer what never got as far as the application, and end the connection."""
         if self.transport.is_closing():
             return
-        if self._running is not None and not self._running.response_complete:
+        running = self._running
+        if self._phase == "body" and running is self.cycle:
+            self.parser = cast("httptools.HttpRequestParser", _Sink())
+            self._give_up(running, why)
+            return
+        if running is not None and not running.response_complete:
             self.transport.abort()  # an answer is under way, and must not be followed by this one as if it were its end
             return
         known_as = request_id({})
