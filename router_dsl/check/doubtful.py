@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
 from router_dsl.check import reach
+from router_dsl.check.covers import Taken
 from router_dsl.check.models import Catalog
-from router_dsl.check.plainly import Key, Plainly, alternatives, conjuncts, together
+from router_dsl.check.plainly import Plainly, conjuncts, unnamed
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope
 from router_dsl.check.values import enumerated
-from router_dsl.plan import Atom, Cond, Endpoints, Policy, Program, Range, Rule, Split, Target, Use
+from router_dsl.plan import And, Atom, Cond, Endpoints, Not, Or, Policy, Program, Range, Rule, Split, Target, Use
 from router_dsl.source import Span
 
 UNBOUNDED = float("inf")
@@ -40,14 +41,13 @@ def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
 
 
 def _never_deciding(policy: Policy, node: ast.Policy, plainly: Plainly, report: Report) -> None:
-    taken: dict[Key, str] = {}
-    always: str | None = None
+    taken = Taken(plainly)
+    always: list[str] = []
     for rule, rule_node in zip(policy.rules, node.rules, strict=True):
         label = rule_node.label
-        if always is not None:
-            report.add(
-                "W504", f"rule `{rule.label}` never decides: rule `{always}` holds always", label.span, "move it up"
-            )
+        if always:
+            message = f"rule `{rule.label}` never decides: {_rules(always)} always"
+            report.add("W504", message, label.span, "move it up, or leave it out" if rule.when else None)
             continue
         if rule.when is None:
             continue
@@ -55,38 +55,21 @@ def _never_deciding(policy: Policy, node: ast.Policy, plainly: Plainly, report: 
         if verdict is False:
             report.add("W505", f"rule `{rule.label}` never decides: its condition cannot hold", label.span)
             continue
-        ways = [[plainly.key(part) for part in conjuncts(way)] for way in alternatives(rule.when)]
-        whole = plainly.key(rule.when) if len(ways) > 1 else together(ways[0])
-        coverers = _coverers(whole, ways, taken)
+        coverers = taken.covering(rule.when)
         if coverers:
-            names = " and ".join(f"`{name}`" for name in coverers)
-            which = f"rule {names} holds" if len(coverers) == 1 else f"rules {names} hold"
-            message = f"rule `{rule.label}` never decides: {which} whenever it does"
+            message = f"rule `{rule.label}` never decides: {_rules(coverers)} whenever it does"
             report.add("W504", message, label.span, f"move it above `{coverers[0]}`, or leave it out")
         if verdict is True:
-            always = rule.label
-        taken.setdefault(whole, rule.label)
-        for way in ways:
-            taken.setdefault(together(way), rule.label)
+            always = [rule.label]
+        elif not isinstance(unnamed(rule.when), And | Or):  # of several parts the opposite is seldom written
+            other = taken.covering(Not(rule.when))
+            always = [*other, rule.label] if other else []
+        taken.add(rule.when, rule.label)
 
 
-def _coverers(whole: Key, ways: Sequence[Sequence[Key]], taken: dict[Key, str]) -> list[str]:
-    """Return the earlier rules that plainly hold whenever a condition does; empty when some case is left.
-
-    Args:
-        whole: The condition's key.
-        ways: The keys of what must hold together, for each way in which it can hold.
-        taken: Key → the first rule that holds when it does.
-    """
-    if whole in taken:
-        return [taken[whole]]
-    found: dict[str, None] = {}
-    for way in ways:
-        owner = next((taken[key] for key in (together(way), *way) if key in taken), None)
-        if owner is None:
-            return []
-        found[owner] = None
-    return list(found)
+def _rules(labels: Sequence[str]) -> str:
+    """Return `rule `a` holds`, or `rule `a` or `b` holds`."""
+    return f"rule {' or '.join(f'`{label}`' for label in labels)} holds"
 
 
 def _pointless_guards(program: Program, scope: Scope, plainly: Plainly) -> None:

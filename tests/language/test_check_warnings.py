@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router_dsl.check.covers import Taken, implies
 from router_dsl.check.plainly import Plainly
 from router_dsl.check.program import check
 from router_dsl.interpret import holds
@@ -54,7 +55,11 @@ def rules(*conditions: str) -> str:
         ['model starts with "a" and model ends with "b"'],
         ['time.date >= "2026-01-01" and time.date starts with "2026"'],
         ['client.ip in ["10.0.0.0/8"] and client.ip not in ["10.1.0.0/16"]'],
-        ["healthy(big) > 50%", "healthy(big) > 60%"],
+        ["healthy(big) > 60%", "healthy(big) > 50%"],
+        ["prompt.tokens > 24k", "prompt.tokens > 8k", "prompt.tokens in 4k..24k"],
+        ["turns <= 3", "turns > 3"],
+        ["task in [code, math]", "task in [math, chat]"],
+        ["user != a and turns > 3", "user == b"],
         ["stream and has tools", "stream or has tools"],
         ["stream and not has tools", "not stream and not has tools"],
     ],
@@ -75,10 +80,30 @@ def test_sensible_rules_are_not_complained_about(conditions: list[str]) -> None:
         ["stream or not stream", "has tools"],
         ["task not in []", "has tools"],
         ["not (stream and has tools)", "not (has tools and stream)"],
+        ["prompt.tokens > 8k", "prompt.tokens > 24k"],
+        ["prompt.tokens > 8k", "prompt.tokens in 9k..24k and stream"],
+        ["prompt.tokens >= 8k", "turns == 3 and prompt.tokens == 8k"],
+        ["task in [code, math]", "task == code"],
+        ["task in [code, math] and stream", "stream and task == math and turns > 3"],
+        ["task != chat", "task in [code, math]"],
+        ["task not in [chat]", "task not in [chat, math]"],
+        ['time.date >= "2026-01-01"', 'time.date > "2026-06-01"'],
+        ['client.ip in ["10.0.0.0/8"]', 'client.ip in ["10.1.0.0/16", "10.2.3.4"]'],
+        ["healthy(big) > 50%", "healthy(big) > 60%"],
+        ["stream", "not stream"],
+        ["has user", "stream", "not has user"],
     ],
 )
 def test_rules_that_never_decide_are_named(conditions: list[str]) -> None:
     assert "W504" in codes(rules(*conditions))
+
+
+def test_an_otherwise_that_no_request_can_reach_is_named_with_the_rules_before_it() -> None:
+    files, reported = load_text(MODELS + rules("stream", "turns > 3", "not stream"), "x.route")
+    _, found = check(files, reported)
+    (finding,) = [finding for finding in found if finding.code == "W504"]
+    assert finding.span.text == "otherwise"
+    assert finding.message == "rule `otherwise` never decides: rule `r0` or `r2` holds always"
 
 
 @pytest.mark.parametrize(
@@ -275,3 +300,22 @@ def test_conditions_with_the_same_key_hold_for_the_same_requests(one: Cond, othe
     plainly = Plainly()
     if plainly.key(one) == plainly.key(other):
         assert all(holds(one, request) == holds(other, request) for request in REQUESTS)
+
+
+@pytest.mark.slow
+@given(st.lists(conditions(4), min_size=1, max_size=4), conditions(4))
+def test_whenever_a_covered_condition_holds_one_that_covers_it_does(earlier: list[Cond], cond: Cond) -> None:
+    taken = Taken(Plainly())
+    for index, one in enumerate(earlier):
+        taken.add(one, str(index))
+    coverers = [earlier[int(label)] for label in taken.covering(cond)]
+    if coverers:
+        assert all(any(holds(one, request) for one in coverers) for request in REQUESTS if holds(cond, request))
+
+
+@given(atoms(), atoms())
+def test_what_is_implied_holds(one: Cond, other: Cond) -> None:
+    assert isinstance(one, Atom)
+    assert isinstance(other, Atom)
+    if implies(one, other):
+        assert all(holds(other, request) for request in REQUESTS if holds(one, request))
