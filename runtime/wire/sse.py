@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -53,6 +54,11 @@ class Splitter:
             self.is_overlong = True
             tail.clear()
         return whole
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event is unfinished."""
+        return not self._tail
 
     def rest(self) -> bytes:
         """Return what came after the last whole event, and forget it."""
@@ -98,11 +104,11 @@ def data(event: bytes) -> bytes | None:
 # --- watching -------------------------------------------------------------------------------------
 
 
-class _Choice(msgspec.Struct):
-    finish_reason: str | None = None
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: Literal[""] | None = None
 
 
-class _Glance(msgspec.Struct):
+class _Glance(msgspec.Struct, gc=False):
     """A chunk that has nothing to say once content has been seen, or, when it does not decode, one that may."""
 
     choices: list[_Choice]
@@ -186,6 +192,24 @@ class Watch:
         if self._splitter.is_overlong:
             self.malformed = True
 
+    def is_everyday(self, chunk: bytes) -> bool:
+        """Whether a chunk that follows whole events is whole plain events itself, none of which changes anything here.
+
+        Most chunks of a stream are: deltas after the first content and before a finish reason.
+        """
+        if not self.content_seen or not chunk.endswith(b"\n\n") or b"\r" in chunk:
+            return False
+        events = chunk.split(b"\n\n")
+        events.pop()
+        try:
+            for event in events:
+                if not event.startswith(b"data: {") or b"\n" in event:
+                    return False
+                _GLANCE.decode(event[6:])
+        except (ValueError, RecursionError):
+            return False
+        return True
+
     def end(self) -> None:
         """Take the end of the stream: a last event may lack its empty line."""
         rest = self._splitter.rest()
@@ -195,12 +219,11 @@ class Watch:
     def _event(self, event: bytes) -> None:
         if self.content_seen and event.startswith(b"data:"):
             try:
-                seen = _GLANCE.decode(event[5:])
+                _GLANCE.decode(event[5:])
             except (ValueError, RecursionError):
                 pass
             else:
-                if not any(choice.finish_reason for choice in seen.choices):
-                    return
+                return
         found = data(event)
         if found is None:
             return
