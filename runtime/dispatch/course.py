@@ -36,6 +36,7 @@ class Started:
 
     Attributes:
         task: Its task; None when it runs in the request's own.
+        is_hedge: Whether it came on top of the plan.
     """
 
     endpoint: int
@@ -46,6 +47,7 @@ class Started:
     first_s: float | None = None
     ended_s: float | None = None
     outcome: str = ""
+    is_hedge: bool = False
 
 
 class Course:
@@ -194,7 +196,10 @@ class Course:
             ClientLeftError: It is gone.
         """
         name = self._names[self.started[attempt].endpoint]
-        await self._to_client(self._client.start(status, headers, name, len(self.started), self.waited_s))
+        try:
+            await self._client.start(status, headers, name, len(self.started), self.waited_s)
+        except OSError as error:
+            raise self._left_while_sending() from error
 
     async def send(self, data: bytes, *, last: bool) -> None:
         """Send the client bytes.
@@ -203,15 +208,15 @@ class Course:
             ClientLeftError: It is gone.
         """
         self.is_closed = last  # a client is handed all of it before it is waited for
-        await self._to_client(self._client.send(data, last=last))
-
-    async def _to_client(self, sending: Coroutine[object, object, None]) -> None:
         try:
-            await sending
+            await self._client.send(data, last=last)
         except OSError as error:
-            self.is_closed = False
-            self.report(ClientGone(), self._flow.committed)
-            raise ClientLeftError from error
+            raise self._left_while_sending() from error
+
+    def _left_while_sending(self) -> ClientLeftError:
+        self.is_closed = False
+        self.report(ClientGone(), self._flow.committed)
+        return ClientLeftError()
 
     # --- actions ----------------------------------------------------------------------------------
 
@@ -238,6 +243,7 @@ class Course:
         started = Started(action.endpoint, exchange, self._health.begin(action.endpoint, now_s), now_s)
         self.started.append(started)
         if action.attempt > 0:
+            started.is_hedge = action.hedge
             started.task = self._loop.create_task(exchange.run())
             self._tasks.add(started.task)
             started.task.add_done_callback(self._task_ended)

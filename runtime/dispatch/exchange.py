@@ -98,6 +98,8 @@ class Exchange:
         self._asked = asked
         self._is_relaying = False
         self._held = bytearray()
+        self._content = Content(number)
+        self._waiting = Waiting(number)
 
     async def run(self) -> None:
         """Carry the attempt out; returns when it is over, however it ends."""
@@ -161,7 +163,7 @@ class Exchange:
                 if len(body) > UNARY_BYTES:
                     self._fail("malformed")
                     return
-                self._course.report(Waiting(self._number), self._number)
+                self._course.report(self._waiting, self._number)
         except TransportError:
             self._fail("lost")
             return
@@ -172,7 +174,7 @@ class Exchange:
         if answer.malformed or answer.error is not None or answer.is_empty:
             self._judge_unusable(response, raw, answer)
             return
-        self._course.report(Content(self._number), self._number)
+        self._course.report(self._content, self._number)
         self._course.report(Whole(self._number), self._number)
         if not self._course.is_chosen(self._number):
             return
@@ -205,6 +207,10 @@ class Exchange:
             except TransportError:
                 was_lost = True
                 break
+            if self._is_relaying and relay.is_everyday(chunk):
+                if not await self._pass_on(chunk):
+                    return
+                continue
             if not self._is_relaying:
                 self._course.hear()
             is_something = is_something or bool(chunk)
@@ -230,7 +236,7 @@ class Exchange:
                 return not is_endless
             passed = bytes(self._held)
         if b"data:" in passed:  # a comment is a sign of life, but not of progress
-            self._course.report(Content(self._number), self._number)
+            self._course.report(self._content, self._number)
             if relay.watch.finished:
                 self._course.report(Whole(self._number), self._number)
         if not self._course.is_chosen(self._number):
@@ -243,7 +249,17 @@ class Exchange:
             await self._course.send(passed + DONE, last=True)
         elif passed:
             await self._course.send(passed, last=False)
-        self._course.report(Waiting(self._number), self._number)
+        self._course.report(self._waiting, self._number)
+        return True
+
+    async def _pass_on(self, chunk: bytes) -> bool:
+        """Relay what has content and changes nothing else; False when this attempt is over."""
+        course, number = self._course, self._number
+        course.report(self._content, number)
+        if not course.is_chosen(number):
+            return False
+        await course.send(chunk, last=False)
+        course.report(self._waiting, number)
         return True
 
     def _end(self, relay: Relay, *, was_lost: bool, is_something: bool) -> None:

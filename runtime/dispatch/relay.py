@@ -36,9 +36,13 @@ class Relay:
         """Whether nothing more of the stream matters."""
         return self.watch.done_seen or self.is_broken
 
+    def is_everyday(self, chunk: bytes) -> bool:
+        """Whether the next bytes can pass as they are, and nothing needs to be noted of them."""
+        return self._splitter.is_empty and self.watch.is_everyday(chunk)
+
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes and return what they complete for the client."""
-        if self._splitter.is_empty and self.watch.is_everyday(chunk):
+        if self.is_everyday(chunk):
             return chunk
         block = self._splitter.feed(chunk)
         if self._splitter.is_overlong:
