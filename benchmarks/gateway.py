@@ -3,8 +3,8 @@
     python -m benchmarks.gateway [--rounds 5] [--seconds 3] [--peers DIR] [--only NAME,…] [--json FILE]
 
 The gateway runs on one core, the upstream and the load on another. CPU is user and system time of the gateway's whole
-process tree (`/proc/*/task/*/schedstat`), divided by what was answered. The gateways take turns, round by round, so that
-what the machine does otherwise hits all of them alike; medians are printed, with the lowest and highest round.
+process tree (`/proc/*/task/*/schedstat`), divided by what was answered. The gateways take turns, round by round, so
+that what the machine does otherwise hits all of them alike; medians are printed, with the lowest and highest round.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import NoCompilerError, build
 from benchmarks.gateways import Peer, found
+from benchmarks.load import NoCompilerError, build
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 CHUNKS, GAP_US = 100, 12_000
@@ -132,8 +132,8 @@ class Bench:
         """Run the load generator against a gateway and return what it prints."""
         peer = gateway.peer
         arguments = [
-            str(self.load), str(gateway.port), str(connections), str(seconds), str(rate), str(body), str(most), peer.path,
-            "\r\n".join(peer.headers),
+            str(self.load), str(gateway.port), str(connections), str(seconds), str(rate), str(body), str(most),
+            peer.path, "\r\n".join(peer.headers),
         ]  # fmt: skip
         done = pinned(arguments, LOAD_CORE, stdout=subprocess.PIPE)
         out, _ = done.communicate(timeout=seconds + 60)
@@ -207,10 +207,9 @@ def run(options: argparse.Namespace) -> list[Running]:
         peers, left_out = found(folder, ports["paced"], ports["second"], options.peers)
         for line in left_out:
             print(line, file=sys.stderr)
-        subprocess.run(
-            [sys.executable, "-m", "handlers.cli.main", "build", str(folder / "bench.route"), "-o", str(folder / "bench.plan")],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        build_plan = [sys.executable, "-m", "handlers.cli.main", "build", "bench.route", "-o", "bench.plan"]
+        environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+        subprocess.run(build_plan, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environ)
         if options.only:
             peers = [peer for peer in peers if peer.name in options.only.split(",")]
         gateways = []
