@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from router_dsl.plan import Endpoint, Options, Program
+from router_dsl.plan import Endpoint, Hedge, Options, Program
 from runtime.decision.facts import Call
 from runtime.decision.route import Route
 from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
 from runtime.dispatch.outgoing import Addresses
-from runtime.dispatch.record import Attempt, Client, Record, Usage
+from runtime.dispatch.record import Attempt, Client, Note, Record, Role, Usage
 from runtime.dispatch.relay import DONE
 from runtime.dispatch.transport import Transport
+from runtime.flow.budget import Budget
 from runtime.flow.events import Finish, Try
 from runtime.flow.flow import Flow, Hedging
 from runtime.health.health import Health
@@ -24,6 +25,20 @@ from runtime.wire.sse import terminal_error
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MILLION = 1_000_000
+
+# One further attempt for five requests: in an outage of everything the load grows by a fifth, not by the number of
+# attempts in the plans (Finagle's default, too). The stock lets a quiet instance fail over ten times at once, and one
+# a second comes back however few requests there are.
+RETRY_SHARE = 0.2
+RETRY_STOCK = 10.0
+RETRY_REFILL_PER_S = 1.0
+
+# What `at most P%` earned is kept for minutes: longer than any silence that a hedge waits for.
+HEDGE_HALF_LIFE_S = 300.0
+
+
+def unheard(_note: Note) -> None:
+    """Take a note that nobody asked for."""
 
 
 class Dispatcher:
@@ -37,6 +52,7 @@ class Dispatcher:
         draw: Gives numbers in [0, 1): jitter, and the share of `hedge`.
         secrets: Where `key secret NAME` is looked up.
         clock: Monotonic time and alarms.
+        note: Told about what happens besides requests: shadow copies, waking.
 
     Raises:
         UnusableKeyError: A provider's key cannot be sent in a header.
@@ -52,6 +68,7 @@ class Dispatcher:
         *,
         secrets: Mapping[str, str] = NOTHING,
         clock: Clock | None = None,
+        note: Callable[[Note], None] = unheard,
     ) -> None:
         self._program = program
         self._names = tuple(endpoint.id for endpoint in program.endpoints)
@@ -60,6 +77,9 @@ class Dispatcher:
         self._addresses = Addresses(program, keys, secrets)
         self._draw = draw
         self._clock: Clock = LoopClock() if clock is None else clock
+        self._note = note
+        self._retries = Budget(RETRY_SHARE, RETRY_STOCK, RETRY_REFILL_PER_S, full=True)
+        self._hedges: dict[Hedge, Budget] = {}
 
     def configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
@@ -73,6 +93,20 @@ class Dispatcher:
         """
         options = route.options
         assert options is not None
+        hedging = self._hedging(route, options.hedge) if options.hedge is not None else None
+        return await self._carry(call, _tries(route), options, client, dialect, hedging)
+
+    async def _carry(
+        self,
+        call: Call,
+        tries: Sequence[Try],
+        options: Options,
+        client: Client,
+        dialect: Dialect,
+        hedging: Hedging | None = None,
+        role: Role = "plan",
+    ) -> Record:
+        """Try these places in turn for a client."""
         asked = Asked(bool(call.body.stream), call.body.choices, call.body.wants_usage, call.now_s)
 
         def launch(attempt: int, endpoint: int, course: Course) -> Exchange:
@@ -83,26 +117,46 @@ class Dispatcher:
         async def farewell(finish: Finish) -> None:
             await self._farewell(course, finish, dialect)
 
-        flow = Flow(_tries(route), options, draw=self._draw(), hedge=self._hedging(route, options))
+        flow = Flow(tries, options, draw=self._draw(), hedge=hedging, afford=self._affords)
         course = Course(flow, client, self._names, self._health, self._clock, launch)
-        return self._record(course, await course.run(farewell))
+        self._retries.earn(course.began_s)
+        record = self._record(course, await course.run(farewell), role)
+        record.withheld = flow.withheld
+        return record
 
     async def aclose(self) -> None:
         """Close every transport."""
         for transport in self._transports.values():
             await transport.aclose()
 
-    def _hedging(self, route: Route, options: Options) -> Hedging | None:
-        """Return the hedge of a request: the best candidate that is not the first, or None."""
-        hedge = options.hedge
-        others = [c.endpoint for c in route.candidates if c.endpoint != route.attempts[0]] if route.attempts else []
-        if hedge is None or not others or self._draw() >= hedge.share:
-            return None
+    def _affords(self, endpoint: int, is_again: bool, now_s: float) -> bool:
+        """Whether a target that has failed may be tried once more at an endpoint.
+
+        One that this request has not asked and that is in service costs nothing: what multiplies the load of an outage
+        is asking again, and asking what is known to fail.
+        """
+        return (not is_again and self._health.at(now_s).in_service(endpoint)) or self._retries.spend(now_s)
+
+    def _hedging(self, route: Route, hedge: Hedge) -> Hedging | None:
+        """Return the hedge of a request: the best candidate in service that is not the first, or None."""
+        now_s = self._clock.now_s()
+        budget = self._hedges.get(hedge)
+        if budget is None:
+            budget = self._hedges[hedge] = Budget(hedge.share, 1.0, half_life_s=HEDGE_HALF_LIFE_S)
+        budget.earn(now_s)
+        state, first = self._health.at(now_s), route.attempts[0]
+        others = (c.endpoint for c in route.candidates if c.endpoint != first and state.in_service(c.endpoint))
+        other = next(others, None)
         after_s = hedge.after_s
         if hedge.after_percentile is not None:
-            fact = f"ttft.p{round(hedge.after_percentile * 100)}"
-            after_s = self._health.at(self._clock.now_s()).measured(route.attempts[0], fact)
-        return None if after_s is None else Hedging(others[0], after_s)
+            after_s = state.measured(first, f"ttft.p{round(hedge.after_percentile * 100)}")
+        if other is None or after_s is None:
+            return None
+
+        def may(now_s: float) -> bool:
+            return self._health.at(now_s).in_service(other) and (hedge.share >= 1.0 or budget.spend(now_s))
+
+        return Hedging(other, after_s, may)
 
     async def _farewell(self, course: Course, finish: Finish, dialect: Dialect) -> None:
         """Give the client what it is owed once the flow is over."""
@@ -124,24 +178,29 @@ class Dispatcher:
                 )
                 await course.send(body, last=True)
 
-    def _record(self, course: Course, finish: Finish) -> Record:
-        attempts = [self._attempt(course, started) for started in course.started]
+    def _record(self, course: Course, finish: Finish, role: Role) -> Record:
         # A client that left before its answer's last byte has left, whatever that byte would have said.
         is_told = course.is_closed or finish.end == "exhausted"
         end = finish.end if is_told else "client gone"
-        record = Record(
-            end, finish.status, attempts=attempts, retry_after_s=finish.retry_after_s, waited_s=course.waited_s
-        )
+        record = Record(end, finish.status, retry_after_s=finish.retry_after_s, waited_s=course.waited_s)
         if finish.attempt is not None:
             started = course.started[finish.attempt]
             exchange = started.exchange
             record.endpoint = self._names[started.endpoint]
             record.usage, record.finish_reason = exchange.usage, exchange.finish_reason
             record.cost_nusd = cost_nusd(self._program.endpoints[started.endpoint], exchange.usage)
+        record.attempts = [self._attempt(course, started, role, record) for started in course.started]
+        if any(started.is_hedge for started in course.started):
+            lost = [a.cost_nusd for a in record.attempts if a.outcome == "cancelled" and a.cost_nusd is not None]
+            record.hedge_cost_nusd = sum(lost) if lost else None
         return record
 
-    def _attempt(self, course: Course, started: Started) -> Attempt:
+    def _attempt(self, course: Course, started: Started, role: Role, record: Record) -> Attempt:
         since_s = course.began_s
+        usage = started.exchange.usage
+        if usage is None and started.outcome == "cancelled" and record.usage is not None:
+            # Providers bill the prompt they have read, and it is the one that the winner counted.
+            usage = Usage(record.usage.prompt, 0)
         return Attempt(
             self._names[started.endpoint],
             started.outcome,
@@ -149,6 +208,8 @@ class Dispatcher:
             started.started_s - since_s,
             None if started.first_s is None else started.first_s - since_s,
             None if started.ended_s is None else started.ended_s - since_s,
+            "hedge" if started.is_hedge else role,
+            record.cost_nusd if usage is record.usage else cost_nusd(self._program.endpoints[started.endpoint], usage),
         )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from runtime.dispatch.transport import Headers
 from runtime.wire.usage import Usage as Usage
 
+Role = Literal["plan", "hedge", "escalation"]
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
 
 
@@ -23,6 +24,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
             `malformed`, `cut`, `cancelled`; the field's word for what happened.
         status: HTTP status of its answer, or None.
         started_s, first_token_s, ended_s: Seconds since the request arrived; None when it did not happen.
+        role: `plan`, `hedge` or `escalation`.
+        cost_nusd: As the record's, of this attempt. Of one that was cancelled because another answered, an estimate:
+            the prompt, which both have read.
     """
 
     endpoint: str
@@ -31,6 +35,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     started_s: float
     first_token_s: float | None
     ended_s: float | None
+    role: Role = "plan"
+    cost_nusd: int | None = None
 
 
 @dataclass(slots=True)
@@ -44,7 +50,12 @@ class Record:
         status: HTTP status sent, or to be sent.
         retry_after_s: The shortest wait any provider asked for, or None.
         waited_s: Spent waiting for providers, until the commit.
-        cost_nusd: Cost in nano-dollars by the plan's prices, None when unpriced or usage is unknown.
+        cost_nusd: Cost in nano-dollars by the plan's prices, None when unpriced or usage is unknown; of an escalated
+            request that of both answers.
+        hedge_cost_nusd: What the loser of a hedge cost on top, estimated as `Attempt.cost_nusd` says; None without.
+        withheld: Attempts of the plan that were not made because the retry budget was spent.
+        escalated: What was wrong with the answer that was judged, when a stronger model was asked, else None.
+        cache: `hit` or `miss` where the rule caches and the request qualifies, else None.
     """
 
     end: End = "exhausted"
@@ -56,6 +67,41 @@ class Record:
     finish_reason: str | None = None
     retry_after_s: float | None = None
     waited_s: float = 0.0
+    hedge_cost_nusd: int | None = None
+    withheld: int = 0
+    escalated: str | None = None
+    cache: Literal["hit", "miss"] | None = None
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A shadow copy that ended.
+
+    Attributes:
+        request_id: Of the request it is a copy of.
+        rule: Label of the rule that asked for it.
+        record: What happened to it; its client was nobody.
+        duration_s: From its start to its end.
+    """
+
+    request_id: str
+    rule: str
+    record: Record
+    duration_s: float
+
+
+class Woken(msgspec.Struct, frozen=True):
+    """A cold deployment that was told to wake.
+
+    Attributes:
+        provider: Its name.
+        outcome: `status 202`, `connect`, `lost` or `timeout`.
+    """
+
+    provider: str
+    outcome: str
+
+
+Note = Copied | Woken
 
 
 class Client(Protocol):

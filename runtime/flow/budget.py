@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import exp2
 
-# Finagle and Linkerd look back ten seconds; a half-life of seven keeps as much credit at a steady rate.
+# Of retries. Finagle and Linkerd look back ten seconds; a half-life of seven keeps as much credit at a steady rate.
 HALF_LIFE_S = 7.0
 
 
@@ -22,11 +22,21 @@ class Budget:
         stock: Attempts that may be saved up without fading; at least 1.
         refill_per_s: Attempts per second that come back up to the stock without any request.
         full: Whether the stock is there from the start.
+        half_life_s: Of credit above the stock.
     """
 
-    __slots__ = ("_credit", "_refill_per_s", "_share", "_stock", "_then_s")
+    __slots__ = ("_credit", "_half_life_s", "_refill_per_s", "_share", "_stock", "_then_s")
 
-    def __init__(self, share: float, stock: float, refill_per_s: float = 0.0, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        share: float,
+        stock: float,
+        refill_per_s: float = 0.0,
+        *,
+        full: bool = False,
+        half_life_s: float = HALF_LIFE_S,
+    ) -> None:
+        self._half_life_s = half_life_s
         self._share = share
         self._stock = stock
         self._refill_per_s = refill_per_s
@@ -54,6 +64,6 @@ class Budget:
             return
         age_s, above = now_s - then_s, self._credit - self._stock
         if above > 0.0:
-            self._credit = self._stock + above * exp2(-age_s / HALF_LIFE_S)
+            self._credit = self._stock + above * exp2(-age_s / self._half_life_s)
         else:
             self._credit = min(self._stock, self._credit + self._refill_per_s * age_s)
