@@ -62,7 +62,16 @@ FORMS = {
     "full": "full PROVIDER",
     "slow": "slow PROVIDER 3s",
     "expect": "expect rule LABEL",
+    "expect reject": "expect reject 413",
+    "expect order": "expect order A, B",
+    "expect not": "expect not TARGET",
+    "expect cost": "expect cost <= $0.01",
+    "expect attempts": "expect attempts <= 3",
     "assert": "assert never CONDITION when CONDITION",
+    "assert attempts": "assert attempts <= 4",
+    "assert cost": "assert cost <= $1 when CONDITION",
+    "assert wait": "assert wait <= 30s",
+    "assert reachable": "assert reachable LABEL",
 }
 _WRONG_WORDS = {
     "elif": "each condition is a rule of its own: `LABEL: when …`",
@@ -118,6 +127,10 @@ def _help(stuck: Stuck) -> str | None:
         return "a `(` is not closed" if "RPAR" in stuck.accepted else "a `[` is not closed"
     if before is None and "POLICY" in stuck.accepted:
         return "a declaration begins with " + listed([f"`{word}`" for word in DECLARATIONS])
+    if "CONCURRENT" in stuck.accepted or (previous == "limit" and "NUMBER" in stuck.accepted):
+        return "the form is `limit 8 concurrent`"
+    if (pair := " ".join(stuck.keywords[-2:])) in FORMS:
+        return f"the form is `{FORMS[pair]}`"
     keywords = [word for word in stuck.keywords if word in FORMS]
     if keywords[1:] and keywords[-1] == "policy":
         keywords.pop()
@@ -137,6 +150,8 @@ def _special(stuck: Stuck, token: Token, previous: str) -> str | None:
         return "the last rule has no label: `otherwise -> …`"
     if kind == "ARROW" and accepted == {"WHEN"}:
         return "a rule is `LABEL: when CONDITION -> ACTION`; the last is `otherwise -> ACTION`"
+    if word == "else" and "BY" in accepted:
+        return "the options stand behind the last target: `a else b by price`"
     if kind == "ARROW" and previous == "else":
         return "the last rule is `otherwise -> …`"
     if word == "when" and previous == "otherwise":

@@ -141,6 +141,7 @@ _TOKEN = re.compile(
 )
 _REGEX = re.compile(r"/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*+\]|\[)++)/(\w*)")
 _PART = re.compile(r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*|.", re.DOTALL)
+_BOUND = re.compile(r"[ \t]*[-+$]?[0-9]")
 _DASHED = re.compile(r"([0-9]+)-([0-9]+)")
 _URL = re.compile(r"[^\s\"'{},]+")
 _ESCAPE = re.compile(
@@ -252,7 +253,8 @@ def _odd(lexed: Lexed, kind: str, start: int, end: int) -> int:
             lexed.report(codes.OTHER_WORD, f"`{word}` begins no comment here", start, end, "comments begin with `#`")
             return stop
         case "FOREIGN":
-            meant = FOREIGN[word]
+            # What an arrow leads to never begins with a number, so before one it is the comparison.
+            meant = ">=" if word == "=>" and _BOUND.match(source.text, end) else FOREIGN[word]
             lexed.report(codes.OTHER_WORD, f"unexpected `{word}`", start, end, f"did you mean `{meant}`?")
             stands_for, word = PUNCTUATION.get(meant, "NAME"), meant
         case "QUOTED":

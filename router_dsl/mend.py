@@ -32,6 +32,9 @@ _ALIASES = {
     "startswith": ("starts with",),
     "endswith": ("ends with",),
     "per": ("by",),
+    "a": ("per",),
+    "each": ("per",),
+    "every": ("per",),
     "route": ("policy",),
     "include": ("import",),
     "endpoint": ("serve",),
@@ -59,7 +62,7 @@ _SWAPS: dict[str, tuple[str, ...]] = {
     "SLASH": ("PER",),
 }
 # Words that begin a part of their own: what is wrong there is not what stands before them.
-_STARTERS = frozenset({"when", "otherwise", "from", "require"})
+_STARTERS = frozenset({"when", "otherwise", "from", "require", "else"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ def _left_out(
     elif "ARROW" in accepted and not any(t.kind == "ARROW" for t in ahead):
         missing = "ARROW"
     sign = None if missing is None else SIGNS.get(missing) or {t: word for word, t in keywords.items()}.get(missing)
+    if missing == "PER" and token.text == "by":
+        return None  # the period is missing too
     if missing is None or sign is None or (missing != "COMMA" and any(t.text == sign for t in ahead)):
         return None
     finding = _finding(codes.LEFT_OUT, f"expected `{sign}` before `{token.text}`", token)

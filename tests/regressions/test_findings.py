@@ -62,3 +62,50 @@ def test_a_mistyped_quoted_fact_is_still_suggested() -> None:
 def test_an_empty_text_is_called_empty() -> None:
     [(code, at, message, _)] = said(CATALOG.replace("https://p.example/v1", "") + MAIN)
     assert (code, at, message) == ("E406", '""', "`url` of provider `p` is empty")
+
+
+@pytest.mark.parametrize(
+    "options", ["by price", "retry 2", "within 3s", "where region == eu", "by price 70%, latency 30%"]
+)
+def test_a_target_behind_the_options_is_one_mistake(options: str) -> None:
+    [(code, at, _, help_)] = said(CATALOG + f"policy main {{ otherwise -> m {options} else m }}\n")
+    assert (code, at) == ("E100", "else")
+    assert help_ == "the options stand behind the last target: `a else b by price`"
+
+
+@pytest.mark.parametrize("bound", ["24k", "-1", "$3"])
+def test_an_arrow_turned_round_before_a_number_is_a_comparison(bound: str) -> None:
+    found = said(rule(f"prompt.tokens => {bound}"))
+    assert found[0] == ("E106", "=>", "unexpected `=>`", "did you mean `>=`?")
+    assert [code for code, *_ in found[1:]] == (["E302"] if bound == "$3" else [])
+
+
+def test_an_arrow_turned_round_before_a_target_is_an_arrow() -> None:
+    text = CATALOG + "policy main { r: when stream => m  otherwise -> m }\n"
+    assert said(text) == [("E106", "=>", "unexpected `=>`", "did you mean `->`?")]
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (CATALOG.replace('v1"', 'v1" limit 3') + MAIN, "limit 8 concurrent"),
+        (CATALOG.replace('v1"', 'v1" limit many') + MAIN, "limit 8 concurrent"),
+        (CATALOG + "limit l: 5 requests by user\n" + MAIN, "limit NAME: 60 requests per minute by key"),
+        (CATALOG + MAIN + 'test "t" { expect reject }', "expect reject 413"),
+        (CATALOG + MAIN + 'test "t" { expect order }', "expect order A, B"),
+        (CATALOG + MAIN + 'test "t" { expect not }', "expect not TARGET"),
+        (CATALOG + MAIN + 'test "t" { expect cost >= $3 }', "expect cost <= $0.01"),
+        (CATALOG + MAIN + 'test "t" { expect attempts >= 3 }', "expect attempts <= 3"),
+        (CATALOG + MAIN + "assert cost >= $3", "assert cost <= $1 when CONDITION"),
+        (CATALOG + MAIN + "assert wait >= 3s", "assert wait <= 30s"),
+        (CATALOG + MAIN + "assert reachable", "assert reachable LABEL"),
+    ],
+)
+def test_the_form_shown_is_that_of_the_line(text: str, form: str) -> None:
+    [(_, _, _, help_)] = said(text)
+    assert help_ == f"the form is `{form}`"
+
+
+def test_a_period_with_an_article_is_read() -> None:
+    found = said(CATALOG + "limit l: 5 requests a day by user\n" + MAIN)
+    assert found == [("E106", "a", "unexpected `a`", "did you mean `per`?")]
