@@ -67,7 +67,7 @@ class App:
         router = self.router()
         policy = policy_name(router.book.default, router.book.plan.digest) if router else ""
         visit = Visit(request_id(headers), policy, method, path)
-        client = AsgiClient(visit, receive, send)
+        client = AsgiClient(visit, scope, receive, send)
         try:
             if path in CHAT and method == "POST":
                 await self._chat(router, visit, scope, headers, receive, client)

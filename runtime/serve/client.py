@@ -15,6 +15,11 @@ Scope = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+Watch = Callable[[Callable[[], None]], Callable[[], object]]
+
+LEAVING = "pointsman.leaving"
+"""Where in the scope a server leaves how to be told of the client's leaving, which costs less than a task for it."""
+
 CODE = "pointsman.code"
 """Where in the scope a page leaves the code of its error for the log."""
 
@@ -27,8 +32,9 @@ LINGER_QUIET_S = 0.5
 class AsgiClient:
     """Who waits for an answer; implements `runtime.dispatch.record.Client`."""
 
-    def __init__(self, visit: Visit, receive: Receive, send: Send) -> None:
+    def __init__(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         self._visit = visit
+        self._scope = scope
         self._receive = receive
         self._send = send
 
@@ -53,6 +59,9 @@ class AsgiClient:
 
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
+        watch = cast("Watch | None", self._scope.get(LEAVING))
+        if watch is not None:
+            return watch(left)
         return asyncio.get_running_loop().create_task(self._until_left(left)).cancel
 
     async def _until_left(self, left: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from runtime.serve.asking import GIVEN_UP
+from runtime.serve.cycle import Cycle, address
 from runtime.serve.settings import DEFAULT_KEEP_ALIVE_S
 from runtime.serve.story import utc
 from runtime.serve.visit import request_id
@@ -100,7 +101,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._received_bytes = 0
         self._head_at_bytes = 0
         self._refusal: Problem | None = None
-        self._running: RequestResponseCycle | None = None
+        self.cycle: Cycle  # None before the first, which uvicorn does not say either
+        self._running: Cycle | None = None
         self._timer: asyncio.TimerHandle | None = None
         # As of the last look:
         self._body_of: RequestResponseCycle | None = None
@@ -125,10 +127,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        running = self._running
-        if running is not None and running is not self.cycle and not running.response_complete:
-            running.disconnected = True
-            running.message_event.set()
+        for cycle in (self._running, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -172,11 +173,34 @@ class GuardedProtocol(HttpToolsProtocol):
             raise _Refused
         if self.parser.should_upgrade():
             return
-        super().on_headers_complete()
+        self._begin_cycle()
         self._phase = "body"
         if len(self.pipeline) > limits.pipelined:
             self._refusal = bad_request("too many requests were sent before their answers were read")
             raise _Refused
+
+    def _begin_cycle(self) -> None:
+        """Have the application answer what was asked, at once or when what was asked before is answered."""
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"], scope["raw_path"], scope["query_string"] = address(self.url)
+        before = self.cycle
+        self.cycle = cycle = Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         """It is whole."""
@@ -197,7 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
+        self._running = cast("Cycle", cycle)
         super()._start_asgi_task(cycle, app)
 
     def _decline_upgrade(self, rest: bytes) -> None:
