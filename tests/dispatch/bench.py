@@ -152,10 +152,12 @@ class Bench:
         targets: tuple[int, ...] = (0, 0),
         headers: Mapping[str, str] | None = None,
         client: FakeClient | None = None,
+        escalation: tuple[int, ...] = (),
+        shadow: tuple[int, ...] = (),
         **changed: object,
     ) -> Record:
         candidates = tuple(Candidate(index, target) for index, target in enumerate(targets))
-        route = Route((), candidates, (), attempts, options(**changed))
+        route = Route((), candidates, (), attempts, options(**changed), escalation=escalation, shadow=shadow)
         return await self.dispatcher.answer(call(body, headers), route, client or self.client)
 
 
