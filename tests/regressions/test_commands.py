@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -42,3 +43,10 @@ def test_a_byte_order_mark_before_a_request_is_skipped(
     request.write_text('{"body": {"temperature": 1.5}}', encoding="utf-8-sig")
     assert main(["explain", policy, "--json", "--request", str(request)]) == 0
     assert json.loads(capsys.readouterr().out)["rule"] == "hot"
+
+
+def test_a_command_leaves_the_garbage_collector_as_it_was(policy: str) -> None:
+    assert gc.isenabled()
+    main(["check", policy])
+    main(["check", "--nonsense"])
+    assert gc.isenabled()
