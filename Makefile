@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-long check format bench lock clean
+.PHONY: run test test-long test-model check format bench lock clean
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
@@ -14,6 +14,11 @@ test: $(VENV)/.dev ## All tests but the long ones
 
 test-long: $(VENV)/.dev ## The long targets: a million differential checks, soak
 	$(BIN)/pytest -m long
+
+test-model: $(VENV)/.dev ## Generations of two real model servers, one killed on the way; puts torch into .venv-model
+	@test -x .venv-model/bin/transformers || { $(PYTHON) -m venv .venv-model && \
+		.venv-model/bin/python -m pip --disable-pip-version-check install -q torch==2.13.0 'transformers[serving]==5.23.0'; }
+	$(BIN)/python tests/model/serve_tiny.py
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, policies
 	$(BIN)/ruff check .
