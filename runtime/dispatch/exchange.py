@@ -154,21 +154,17 @@ class Exchange:
         if incoming.media_type(response.headers) == "text/event-stream":
             self._fail("malformed")
             return
-        body = bytearray()
         try:
-            while chunk := await response.read():
-                if not body:
-                    self._course.report(Begun(self._number), self._number)
-                body += chunk
-                if len(body) > UNARY_BYTES:
-                    self._fail("malformed")
-                    return
-                self._course.report(self._waiting, self._number)
+            raw = await response.read()
+            if not response.is_complete:
+                raw = await self._rest(raw, response)
         except TransportError:
             self._fail("lost")
             return
+        if len(raw) > UNARY_BYTES:
+            self._fail("malformed")
+            return
         self._course.hear()
-        raw = bytes(body)
         answer = unary.read(raw)
         self.usage, self.finish_reason = answer.usage, answer.finish_reason
         if answer.malformed or answer.error is not None or answer.is_empty:
@@ -183,6 +179,17 @@ class Exchange:
         await self._course.start(self._number, 200, head)
         await self._course.send(raw, last=True)
         self._course.report(Finished(self._number), self._number)
+
+    async def _rest(self, first: bytes, response: Response) -> bytes:
+        """Return a body that begins so, all of it, or what came until it was too large."""
+        body, chunk = bytearray(), first
+        while chunk and len(body) <= UNARY_BYTES:
+            if not body:
+                self._course.report(Begun(self._number), self._number)
+            body += chunk
+            self._course.report(self._waiting, self._number)
+            chunk = await response.read()
+        return bytes(body)
 
     def _judge_unusable(self, response: Response, raw: bytes, answer: unary.Answer) -> None:
         if answer.error is not None:

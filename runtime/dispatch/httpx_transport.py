@@ -38,6 +38,9 @@ class _Trace:
 class HttpxResponse:
     """An answer over httpx; its body is read raw, as the provider framed it."""
 
+    is_complete = False
+    """httpx tells it only to who reads on."""
+
     def __init__(self, response: httpx.Response, owned_pool: httpx.AsyncHTTPTransport | None) -> None:
         self.status = response.status_code
         self.headers: Headers = tuple((name.lower(), value) for name, value in response.headers.raw)

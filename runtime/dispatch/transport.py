@@ -40,6 +40,11 @@ class Response(Protocol):
     status: int
     headers: Headers
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body's end is known to have arrived: what is left to read is here."""
+        ...
+
     async def read(self) -> bytes:
         """Return the next bytes of the body as they come; `b""` is the body's proper end.
 

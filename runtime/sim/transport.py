@@ -73,6 +73,11 @@ class SimResponse:
         self._sleep = sleep
         self._broken = broken
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the body was read."""
+        return self._next == len(self._parts) and not self._broken
+
     async def read(self) -> bytes:
         """Return the next bytes of the body as they come; `b""` is the body's proper end.
 

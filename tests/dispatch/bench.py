@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from router_dsl.plan import DEFAULT_OPTIONS, Endpoint, Model, Options, Program, Provider
+from router_dsl.plan import DEFAULT_OPTIONS, Endpoint, Model, Options, Program, Provider, Shadow
 from runtime.decision.facts import Call
 from runtime.decision.route import Candidate, Route
 from runtime.dispatch.dispatcher import Dispatcher
 from runtime.dispatch.httpx_transport import HttpxTransport
 from runtime.dispatch.pool import Http1Transport
-from runtime.dispatch.record import Record
+from runtime.dispatch.record import Note, Record
 from runtime.dispatch.transport import Outgoing, Response, Transport
 from runtime.health.health import Health
 from runtime.wire import request as wire_request
@@ -143,6 +143,17 @@ class Bench:
     health: Health
     clock: Moment
     client: FakeClient = field(default_factory=FakeClient)
+    notes: list[Note] = field(default_factory=list)
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+        self.noted.set()
+
+    async def until_notes(self, count: int) -> None:
+        while len(self.notes) < count:
+            self.noted.clear()
+            await self.noted.wait()
 
     async def ask(
         self,
@@ -154,11 +165,13 @@ class Bench:
         client: FakeClient | None = None,
         escalation: tuple[int, ...] = (),
         shadow: tuple[int, ...] = (),
+        shadow_rule: Shadow | None = None,
         **changed: object,
     ) -> Record:
         candidates = tuple(Candidate(index, target) for index, target in enumerate(targets))
-        route = Route((), candidates, (), attempts, options(**changed), escalation=escalation, shadow=shadow)
-        return await self.dispatcher.answer(call(body, headers), route, client or self.client)
+        found = options(shadow=shadow_rule, **changed)
+        route = Route((), candidates, (), attempts, found, escalation=escalation, shadow=shadow)
+        return await self.dispatcher.answer(call(body, headers), route, client or self.client, request_id="r1")
 
 
 class Counted:
@@ -183,6 +196,10 @@ class _CountedResponse:
         self._response = response
         self._counted = counted
 
+    @property
+    def is_complete(self) -> bool:
+        return self._response.is_complete
+
     async def read(self) -> bytes:
         return await self._response.read()
 
@@ -191,16 +208,20 @@ class _CountedResponse:
         await self._response.aclose()
 
 
-def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
-    """Run a scenario over every transport, and check that it leaves neither a task nor a connection behind."""
+def run(scenario: Callable[[Bench], Awaitable[None]], **first: str | None) -> None:
+    """Run a scenario over every transport, and check that it leaves neither a task nor a connection behind.
+
+    `first`: what the first provider says of itself; its `wake` is a path.
+    """
     for transport in (HttpxTransport, Http1Transport):
-        run_over(transport, scenario)
+        run_over(transport, scenario, first=first)
 
 
 def run_over(
     transport: Callable[[], Transport],
     scenario: Callable[[Bench], Awaitable[None]],
     fallback: scripted.Script | None = None,
+    first: Mapping[str, str | None] | None = None,
 ) -> None:
     """Run a scenario over one transport; `fallback` is what providers answer without a script."""
 
@@ -208,13 +229,22 @@ def run_over(
         before = asyncio.all_tasks()
         async with AsyncExitStack() as stack:
             providers = [await stack.enter_async_context(scripted.Provider(fallback)) for _ in range(2)]
+            said: dict[str, object] = dict(first or {})
+            if "wake" in said:
+                said["wake"] = f"{providers[0].url}{said['wake']}"
             found = program(
-                tuple(provider(i, p.url) for i, p in enumerate(providers)), tuple(endpoint(i, i) for i in range(2))
+                (provider(0, providers[0].url, **said), provider(1, providers[1].url)),
+                tuple(endpoint(i, i) for i in range(2)),
             )
             health, clock = Health(found), Moment()
             counted = Counted(transport())
-            dispatcher = Dispatcher(found, health, {"openai": counted}, KEYS, lambda: 0.5, clock=clock)
-            await scenario(Bench(providers, dispatcher, health, clock))
+            notes: list[Callable[[Note], None]] = []
+            dispatcher = Dispatcher(
+                found, health, {"openai": counted}, KEYS, lambda: 0.5, clock=clock, note=lambda note: notes[0](note)
+            )
+            bench = Bench(providers, dispatcher, health, clock)
+            notes.append(bench.note)
+            await scenario(bench)
             assert clock.next_s is None, "an alarm outlived its request"
             state = health.at(clock.now_s())
             assert [state.measured(i, "inflight") for i in range(2)] == [0, 0], "a permit outlived its request"

@@ -13,6 +13,10 @@ class FakeResponse:
         self.headers = headers
         self._left = [body] if body else []
 
+    @property
+    def is_complete(self) -> bool:
+        return not self._left
+
     async def read(self) -> bytes:
         return self._left.pop(0) if self._left else b""
 

@@ -25,6 +25,7 @@ class Flood:
 
     status = 200
     headers = ((b"content-type", b"text/event-stream"),)
+    is_complete = False
 
     def __init__(self) -> None:
         self.reads = 0

@@ -38,6 +38,8 @@ class Slow:
 
 
 class SlowBody(FakeResponse):
+    is_complete = False
+
     def __init__(self, clock: Clock) -> None:
         super().__init__(200, JSON, WHOLE)
         self._clock = clock

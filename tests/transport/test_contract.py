@@ -24,6 +24,8 @@ Run = Callable[[Scenario], None]
 class FaceResponse:
     """An httpx answer as the contract wants it."""
 
+    is_complete = False
+
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.headers: Headers = tuple((name.lower(), value) for name, value in response.headers.raw)
