@@ -191,6 +191,8 @@ def _seen(atom: Atom, facts: Facts) -> str:
     value = value_of(facts, atom.fact)
     if isinstance(value, str) and _asks_address(atom):
         value = _address(value)
+    if isinstance(value, float) and atom.fact.startswith("healthy("):
+        value = f"{value * 100:g}%"
     return f"{atom.fact} is {'missing' if value is None else _shown(value)}"
 
 

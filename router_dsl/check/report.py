@@ -77,11 +77,15 @@ class Report:
 _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*"|/(?:[^/\\\n]|\\.)*/)|#[^\n]*')
 
 
+# White space and comments, outside of strings and regexes.
+_BLANK = re.compile(r'("(?:[^"\\]|\\.)*"|/(?:[^/\\\n]|\\.)*/)|(?:\s|#[^\n]*)+')
+
+
 def squeezed(span: Span) -> str:
     """Return the author's text on one line: comments gone, white space runs as one space."""
     text = _balanced(span)
-    if "#" in text:
-        text = _COMMENT.sub(lambda match: match[1] or " ", text)
+    if "#" in text or '"' in text or "/" in text:
+        return _BLANK.sub(lambda match: match[1] or " ", text).strip()
     return " ".join(text.split())
 
 

@@ -44,3 +44,19 @@ def test_a_test_whose_model_names_no_policy_is_told_so(run) -> None:  # type: ig
 
 def test_a_request_without_a_model_is_not_said_to_ask_for_one(run) -> None:  # type: ignore[no-untyped-def]
     assert run("explain", "policy main { otherwise -> requested }")["message"] == "the request names no model"
+
+
+def because(told: dict[str, object]) -> list[str]:
+    skipped = told["skipped"]
+    assert isinstance(skipped, list)
+    return [one["because"] for one in skipped]
+
+
+def test_blanks_inside_a_string_or_a_regex_are_the_authors(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("explain", 'policy p { a: when user  ==  "x  y"  # why\n or user matches /p  #q/ -> m  otherwise -> n }')
+    assert because(told) == ['none of user == "x  y" (user is missing), user matches /p  #q/ (user is missing)']
+
+
+def test_a_share_is_told_as_it_is_written(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("explain", "policy main { a: when healthy(m) < 50% -> n  otherwise -> m }")
+    assert because(told) == ["healthy(m) < 50% is false: healthy(m) is 100%"]
