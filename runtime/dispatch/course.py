@@ -15,7 +15,20 @@ from runtime.dispatch.clock import Alarm, Clock
 from runtime.dispatch.exchange import ClientLeftError, Exchange
 from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
-from runtime.flow.events import Action, Begun, ClientGone, Close, Commit, Content, Event, Finish, Finished, Send, TimeUp
+from runtime.flow.events import (
+    Action,
+    Begun,
+    ClientGone,
+    Close,
+    Commit,
+    Content,
+    Event,
+    Finish,
+    Finished,
+    Send,
+    TimeUp,
+    Waiting,
+)
 from runtime.flow.flow import FOREVER, Flow
 from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
@@ -60,6 +73,7 @@ class Course:
         health: Told about every attempt.
         clock: Time and alarms.
         launch: Makes the exchange of an attempt (its number) at an endpoint (its index).
+        rouse: Told which endpoint failed, in case it sleeps; None where nobody can be woken.
 
     Attributes:
         began_s: When it began, by the clock.
@@ -76,6 +90,7 @@ class Course:
         health: Health,
         clock: Clock,
         launch: Callable[[int, int, Course], Exchange],
+        rouse: Callable[[int], None] | None = None,
     ) -> None:
         self._flow = flow
         self._client = client
@@ -83,6 +98,7 @@ class Course:
         self._health = health
         self._clock = clock
         self._launch = launch
+        self._rouse = rouse
         self._loop = asyncio.get_running_loop()
         self._stretch = Stretch(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -213,6 +229,13 @@ class Course:
         except OSError as error:
             raise self._left_while_sending() from error
 
+    def offer(self, attempt: int, data: bytes) -> bool:
+        """Send the client more of this attempt's answer, if it is the client's and it need not be waited for."""
+        if self._flow.committed != attempt or self._flow.ended or not self._client.offer(data):
+            return False
+        self.report(Waiting(attempt), attempt)
+        return True
+
     def _left_while_sending(self) -> ClientLeftError:
         self.is_closed = False
         self.report(ClientGone(), self._flow.committed)
@@ -273,10 +296,12 @@ class Course:
             if not exchange.is_stream and ttft_s is not None:
                 duration_s += ttft_s  # a unary answer is generated before its first byte, not after it
             permit.success(now_s, ttft_s, tokens, duration_s)
-        elif (kind := blame(outcome, exchange.status)) is None:
+        elif (kind := blame(outcome, exchange.status, exchange.problem)) is None:
             permit.ignore(now_s)
         else:
             permit.failure(now_s, kind, exchange.problem.retry_after_s if exchange.problem else None)
+            if self._rouse is not None:
+                self._rouse(started.endpoint)
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+import msgspec
+
 from router_dsl.plan import Endpoint, Hedge, Options, Program
 from runtime.decision.facts import Call, Facts
 from runtime.decision.route import Route
 from runtime.decision.state import Calm
+from runtime.dispatch.background import Background
 from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
 from runtime.dispatch.outgoing import Addresses
-from runtime.dispatch.record import Attempt, Client, Note, Record, Role, Usage
+from runtime.dispatch.record import Attempt, Client, Copied, Note, Record, Role, Usage
 from runtime.dispatch.relay import DONE
+from runtime.dispatch.shadow import WITHIN_S, Nobody, Room
 from runtime.dispatch.transport import Transport
+from runtime.dispatch.wake import Waker
 from runtime.flow.budget import Budget
 from runtime.flow.events import Finish, Try
 from runtime.flow.flow import Flow, Hedging
@@ -81,18 +86,51 @@ class Dispatcher:
         self._note = note
         self._retries = Budget(RETRY_SHARE, RETRY_STOCK, RETRY_REFILL_PER_S, full=True)
         self._hedges: dict[Hedge, Budget] = {}
+        self._background = Background()
+        self._copies = Room()
+        self._rouse: Callable[[int], None] | None = None
+        if any(provider.wake is not None for provider in program.providers):
+            self._rouse = Waker(program, health, self._addresses, transports, self._clock, self._background, note).rouse
 
     def configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
         return self._addresses.configured(endpoint)
 
-    async def answer(self, call: Call, route: Route, client: Client, dialect: Dialect = "openai") -> Record:
+    async def answer(
+        self, call: Call, route: Route, client: Client, dialect: Dialect = "openai", request_id: str = ""
+    ) -> Record:
         """Carry out a route that has attempts, and return what happened.
 
         Unless the record's end is `exhausted`, the client has its whole answer when this returns. Never raises for what
         providers or the client do. When cancelled, it stops everything it started before it lets go.
         """
+        if route.shadow:
+            self._copy(call, route, request_id)
         return await (self._escalated if route.escalation else self._plain)(call, route, client, dialect)
+
+    def _copy(self, call: Call, route: Route, request_id: str) -> None:
+        """Send a copy along, if it is drawn, to the best endpoint in service, if there is room."""
+        options = route.options
+        assert options is not None
+        assert options.shadow is not None
+        if self._draw() >= options.shadow.share:
+            return
+        state = self._health.at(self._clock.now_s())
+        endpoint = next((endpoint for endpoint in route.shadow if state.in_service(endpoint)), None)
+        if endpoint is None or not self._copies.take(len(call.raw)):
+            return
+        within_s = WITHIN_S if options.within_s is None else options.within_s
+        own = msgspec.structs.replace(options, within_s=within_s)
+        rule = route.rule.label if route.steps else ""
+        self._background.start(self._copied(call, endpoint, own, request_id, rule))
+
+    async def _copied(self, call: Call, endpoint: int, options: Options, request_id: str, rule: str) -> None:
+        began_s = self._clock.now_s()
+        try:
+            record = await self._carry(call, [Try(endpoint, 0)], options, Nobody(), "openai", role="shadow")
+        finally:
+            self._copies.give(len(call.raw))
+        self._note(Copied(request_id, rule, record, self._clock.now_s() - began_s))
 
     async def _escalated(self, call: Call, route: Route, client: Client, dialect: Dialect) -> Record:
         """Carry out the plan, and judge its answer before anybody sees it."""
@@ -142,14 +180,16 @@ class Dispatcher:
             await self._farewell(course, finish, dialect)
 
         flow = Flow(tries, options, draw=self._draw(), hedge=hedging, afford=self._affords)
-        course = Course(flow, client, self._names, self._health, self._clock, launch)
-        self._retries.earn(course.began_s)
+        course = Course(flow, client, self._names, self._health, self._clock, launch, self._rouse)
+        if role == "plan":
+            self._retries.earn(course.began_s)
         record = self._record(course, await course.run(farewell), role)
         record.withheld = flow.withheld
         return record
 
     async def aclose(self) -> None:
-        """Close every transport."""
+        """End what runs besides requests and close every transport."""
+        await self._background.aclose()
         for transport in self._transports.values():
             await transport.aclose()
 

@@ -85,6 +85,12 @@ class Addresses:
         headers = (*self._headers[entry.provider], *passed)
         return Outgoing("POST", join(provider, PATH_OF_API[api]), headers, rewrite(raw, edits))
 
+    def wake(self, provider: int) -> Outgoing:
+        """Return the call that wakes a provider (index) which has an address for that."""
+        url = self._program.providers[provider].wake
+        assert url is not None
+        return Outgoing("POST", url, self._headers[provider], b"")
+
 
 def _is_for_us_alone(name: str, headers: Mapping[str, str]) -> bool:
     """Whether a client says of a header that it is about its own connection (RFC 9110 §7.6.1)."""

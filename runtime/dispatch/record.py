@@ -11,7 +11,7 @@ import msgspec
 from runtime.dispatch.transport import Headers
 from runtime.wire.usage import Usage as Usage
 
-Role = Literal["plan", "hedge", "escalation"]
+Role = Literal["plan", "hedge", "escalation", "shadow"]
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
 
 
@@ -24,7 +24,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
             `malformed`, `cut`, `cancelled`; the field's word for what happened.
         status: HTTP status of its answer, or None.
         started_s, first_token_s, ended_s: Seconds since the request arrived; None when it did not happen.
-        role: `plan`, `hedge` or `escalation`.
+        role: `plan`, `hedge`, `escalation` or `shadow`.
         cost_nusd: As the record's, of this attempt. Of one that was cancelled because another answered, an estimate:
             the prompt, which both have read.
     """
@@ -125,6 +125,10 @@ class Client(Protocol):
         Raises:
             OSError: The client is gone.
         """
+        ...
+
+    def offer(self, data: bytes) -> bool:
+        """Relay bytes behind those sent before, if that can be done without waiting; else False, and nothing is done."""
         ...
 
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from runtime.flow.events import Why
+from runtime.health.cold import SCALING_UP
+from runtime.wire.errors import Problem
 
 Verdict = Literal["again", "elsewhere", "next target", "refuse"]
 """`again`: the next place of the plan, the same endpoint included; `elsewhere`: never this endpoint again;
@@ -89,15 +91,23 @@ def final_status(failures: Sequence[tuple[Why | Literal["timeout"], int | None]]
     return 502
 
 
-def blame(outcome: str, status: int | None) -> str | None:
+def blame(outcome: str, status: int | None, problem: Problem | None = None) -> str | None:
     """Return the kind of failure an ended attempt's endpoint answers for, or None when it is not to blame.
 
     `ok` is no failure; `cancelled` says nothing; a refusal of the request itself is the client's doing. A 429 keeps
-    its own kind, since it asks for a pause and is no defect.
+    its own kind, since it asks for a pause and is no defect; so does a deployment that says it is scaling up.
     """
     if outcome in ("ok", "cancelled"):
         return None
     if outcome.startswith("status ") and status is not None:
         kind = class_of_status(status)
+        if status == 503 and problem is not None and _is_scaling_up(problem):
+            return SCALING_UP
         return None if kind == "4xx" else kind
     return outcome
+
+
+def _is_scaling_up(problem: Problem) -> bool:
+    """Whether a provider's code says that it is on its way, such as Fireworks' `DEPLOYMENT_SCALING_UP`."""
+    code = str((problem.metadata or {}).get("provider_code", "")).lower()
+    return any(word in code for word in ("scaling", "cold_start", "coldstart", "warming", "loading"))

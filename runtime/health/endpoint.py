@@ -9,6 +9,7 @@ from typing import Literal
 
 from runtime.health.breaker import Breaker
 from runtime.health.clock import Clock
+from runtime.health.cold import Cold
 from runtime.health.decay import Histogram, Ratio
 
 Why = Literal["breaker open", "probing", "cooling down", "full"]
@@ -84,15 +85,19 @@ class EndpointHealth:
     """
 
     __slots__ = (
-        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "errors", "own", "shared",
-        "speed", "ttft",
+        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "cold", "errors", "own",
+        "shared", "speed", "ttft",
     )  # fmt: skip
 
-    def __init__(self, name: str, shared: Slots | None) -> None:
-        """`name` is unique in the fleet; `shared` are the slots of its provider when that one has a limit."""
+    def __init__(self, name: str, shared: Slots | None, habit: Literal["reject", "park"] | None = None) -> None:
+        """`name` is unique in the fleet; `shared` are the slots of its provider when that one has a limit.
+
+        `habit` is what it does while it is scaled to zero, None when it never is.
+        """
         self.own = Slots()
         self.shared = shared
         self.breaker = Breaker(name)
+        self.cold = Cold(habit)
         self.ttft = Histogram(SPEED_HALF_LIFE_S)
         self.speed = Ratio(SPEED_HALF_LIFE_S)
         self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
@@ -134,6 +139,7 @@ class EndpointHealth:
         """Note that an attempt begun then was served: it is not refusing any more."""
         if begun_s >= self._cool_since_s:
             self._throttles = 0
+        self.cold.served()
 
     def settle(self) -> None:
         """Bring `blocked_until_s` up to date after a write."""
@@ -185,7 +191,8 @@ class Permit:
 
         Args:
             now_s: Now.
-            kind: How: `429` cools down and leaves breaker and error rate alone, every other kind counts against it.
+            kind: How: `429` cools down and leaves breaker and error rate alone, and so does what means that a
+                deployment sleeps (`cold.Cold`); every other kind counts against it.
             retry_after_s: The wait it asked for; honoured for any kind, up to `LONGEST_RETRY_AFTER_S`.
         """
         at_s = self._end(now_s)
@@ -195,6 +202,9 @@ class Permit:
         asked_s = retry_after_s if retry_after_s is not None and retry_after_s > 0.0 else None
         if kind == THROTTLED:
             endpoint.cool(self._begun_s, asked_s, at_s)
+            endpoint.breaker.release(self)
+        elif (pause_s := endpoint.cold.pause_s(kind, at_s)) is not None:
+            endpoint.cool_for(max(pause_s, asked_s or 0.0), at_s)
             endpoint.breaker.release(self)
         else:
             if asked_s is not None:

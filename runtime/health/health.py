@@ -75,7 +75,10 @@ class Health:
         self._ids = tuple(endpoint.id for endpoint in program.endpoints)
         shared = tuple(None if provider.limit is None else Slots(provider.limit) for provider in program.providers)
         self._endpoints = tuple(
-            EndpointHealth(f"{seed}:{endpoint.id}", shared[endpoint.provider]) for endpoint in program.endpoints
+            EndpointHealth(
+                f"{seed}:{endpoint.id}", shared[endpoint.provider], program.providers[endpoint.provider].cold
+            )
+            for endpoint in program.endpoints
         )
 
     def begin(self, endpoint: int, now_s: float) -> Permit:
@@ -91,6 +94,10 @@ class Health:
         found.breaker.begin(permit, at_s)
         found.settle()
         return permit
+
+    def wake_due(self, endpoint: int, now_s: float) -> bool:
+        """Whether an endpoint sleeps and is to be woken now: True once for a long while, for whoever then does it."""
+        return self._endpoints[endpoint].cold.wake_due(self._clock.at(now_s))
 
     def at(self, now_s: float) -> Snapshot:
         """Return the state at `now_s`; asking changes nothing."""

@@ -153,7 +153,7 @@ async def _dispatch(
     dialect: Dialect,
     told: Mapping[str, object] | None,
 ) -> None:
-    record = await router.dispatcher.answer(call, way, client, dialect)
+    record = await router.dispatcher.answer(call, way, client, dialect, visit.request_id)
     visit.record, visit.end = record, record.end
     visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
     if record.end == "exhausted":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,7 @@ from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
 from runtime.limits.limits import Limits
 from runtime.serve.settings import Settings
+from runtime.serve.story import besides
 from runtime.serve.transports import Transports
 
 
@@ -83,7 +85,9 @@ class Router:
         carriers: dict[str, Transport] = Transports()
         if transports is not None:
             carriers = dict(transports)
-        dispatcher = Dispatcher(program, health, carriers, environ, draw, clock=clock)
+        dispatcher = Dispatcher(
+            program, health, carriers, environ, draw, clock=clock, note=lambda note: log(besides(note, time.time()))
+        )
         configured = {index for index in range(len(program.endpoints)) if dispatcher.configured(index)}
         if transports is None:
             # Opened now and not inside the first request, which would wait for the import.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from router_dsl.plan import NANO
-from runtime.dispatch.record import Attempt, Record
+from runtime.dispatch.record import Attempt, Note, Record, Woken
 from runtime.serve.visit import Visit
 
 # A model's name is the client's text: enough to recognise it by.
@@ -49,7 +49,11 @@ def request_ended(visit: Visit) -> dict[str, object]:
         "cached_tokens": usage.cached if usage else None,
         "reasoning_tokens": usage.reasoning if usage else None,
         "finish_reason": record.finish_reason,
-        "cost_usd": record.cost_nusd / NANO if record.cost_nusd is not None else None,
+        "cost_usd": _usd(record.cost_nusd),
+        "hedge_cost_usd": _usd(record.hedge_cost_nusd),
+        "escalated": record.escalated,
+        "cache": record.cache,
+        "withheld": record.withheld,
         "tag": options.tag if options is not None else None,
         "tenant": visit.tenant,
     }
@@ -70,11 +74,39 @@ def _second(unix_s: int) -> str:
 def _attempt(attempt: Attempt) -> dict[str, object]:
     return {
         "endpoint": attempt.endpoint,
+        "role": attempt.role,
         "outcome": attempt.outcome,
         "status": attempt.status,
         "started_ms": _ms(attempt.started_s),
         "first_token_ms": None if attempt.first_token_s is None else _ms(attempt.first_token_s),
         "ended_ms": None if attempt.ended_s is None else _ms(attempt.ended_s),
+        "cost_usd": _usd(attempt.cost_nusd),
+    }
+
+
+def _usd(nusd: int | None) -> float | None:
+    return None if nusd is None else nusd / NANO
+
+
+def besides(note: Note, unix_s: float) -> dict[str, object]:
+    """Return the event of something that happened besides requests, and ended at `unix_s`."""
+    if isinstance(note, Woken):
+        return {"event": "wake", "ts": utc(unix_s), "provider": note.provider, "outcome": note.outcome}
+    record, usage = note.record, note.record.usage
+    return {
+        "event": "shadow",
+        "ts": utc(unix_s - note.duration_s),
+        "request_id": note.request_id,
+        "rule": note.rule,
+        "endpoint": record.attempts[0].endpoint,
+        "status": record.attempts[0].status,
+        "end": record.end,
+        "attempts": [_attempt(attempt) for attempt in record.attempts],
+        "duration_ms": _ms(note.duration_s),
+        "prompt_tokens": usage.prompt if usage else None,
+        "completion_tokens": usage.completion if usage else None,
+        "finish_reason": record.finish_reason,
+        "cost_usd": _usd(record.cost_nusd),
     }
 
 
