@@ -128,7 +128,7 @@ class Client(Protocol):
         ...
 
     def offer(self, data: bytes) -> bool:
-        """Relay bytes behind those sent before, if that can be done without waiting; else False, and nothing is done."""
+        """Relay bytes behind those sent before, if that takes no waiting; else False, and nothing is done."""
         ...
 
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:

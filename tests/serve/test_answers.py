@@ -298,7 +298,7 @@ def test_a_bug_behind_a_page_is_a_500_in_the_same_shape(monkeypatch: pytest.Monk
 def test_a_bug_after_the_first_byte_breaks_the_answer_off(monkeypatch: pytest.MonkeyPatch) -> None:
     from runtime.dispatch.record import Client
 
-    async def broken(_call: object, _way: object, client: Client, _dialect: object) -> None:
+    async def broken(_call: object, _way: object, client: Client, _dialect: object, _request_id: str) -> None:
         await client.start(200, (), "small@one", 1)
         await client.send(b"half an ans", last=False)
         raise RuntimeError
