@@ -243,8 +243,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """End the connection, or look again later."""
         now_s = self.loop.time()
         due_s = min(self._reader_due_s(now_s), self._sender_due_s(now_s))
-        if self._timer is not None:  # none of the above ended it
-            self._timer = self.loop.call_later(max(0.0, min(self.limits.look_s, due_s - now_s)), self._look)
+        # What is due has been done, and what comes of it, if only the connection's end, takes a moment.
+        wait_s = due_s - now_s if due_s > now_s else LINGER_S
+        self._timer = self.loop.call_later(min(self.limits.look_s, wait_s), self._look)
 
     def _reader_due_s(self, now_s: float) -> float:
         """Return when the client must have taken something of what waits for it; give it up when it has not."""
