@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import nextafter
 from statistics import median
 
 from router_dsl.plan import Endpoint, Metric
@@ -35,8 +36,8 @@ class Draw:
                 self.u = point / weight
                 return index
             point -= weight
-        # Rounding left the point just past the end: the last arm that has any weight.
-        self.u = 0.0
+        # Rounding left the point just past the end: the end of the last arm that has any weight.
+        self.u = nextafter(1.0, 0.0)
         return max(i for i, weight in enumerate(weights) if weight > 0)
 
 
