@@ -37,7 +37,7 @@ bench: $(VENV)/.dev ## Every benchmark; tables in benchmarks/README.md
 
 lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml
 	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) --extra dev -c requirements.lock -o tests/requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) --all-extras -c requirements.lock -o tests/requirements.lock pyproject.toml
 
 LOCK_FLAGS := --generate-hashes --no-header --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
