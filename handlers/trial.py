@@ -54,6 +54,7 @@ def decide(book: Book, test: Test, draw: float) -> tuple[Decided, Route, Facts]:
     decided = Decided(
         rules=tuple(step.rule.label for step in found.steps),
         candidates=tuple(candidate.endpoint for candidate in found.candidates),
+        escalation=found.escalation,
         attempts=len(found.attempts),
         status=None if found.why is None else found.status,
         cost_nusd=answer_cost_nusd(book, found, facts),
@@ -73,6 +74,10 @@ def tell(told: dict[str, object]) -> str:
     assert isinstance(skipped, list)
     if candidates:
         lines.append("order: " + ", ".join(candidates) + f"; at most {told['attempts_max']} attempts")
+    for what in ("escalation", "shadow"):
+        if (aside := told.get(what)) is not None:
+            assert isinstance(aside, list)
+            lines.append(f"{what}: {', '.join(aside)}")
     lines += [f"not {item['endpoint']}: {item['by']}" for item in excluded]
     lines += [f"not rule {item['rule']}: {item['because']}" for item in skipped]
     return "\n".join("  " + line for line in lines)

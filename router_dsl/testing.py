@@ -21,6 +21,7 @@ class Decided:
     Attributes:
         rules: Labels of the rules that decided: of the policy asked, then of those it called.
         candidates: Endpoint indices in the order of preference.
+        escalation: Those of the stronger model; a copy's are not here, for nobody sees its answer.
         status: Of a rejection, else None.
         cost_nusd: What one answer costs at the dearest endpoint of the plan, None when unpriced.
         story: The decision as a person would tell it.
@@ -28,6 +29,7 @@ class Decided:
 
     rules: tuple[str, ...]
     candidates: tuple[int, ...]
+    escalation: tuple[int, ...]
     attempts: int
     status: int | None
     cost_nusd: int | None
@@ -88,7 +90,8 @@ def _instead(expect: Expect, decided: Decided, endpoints: Sequence[Endpoint]) ->
     if decided.status is not None and expect.kind != "never":
         return _outcome(decided, endpoints)
     if expect.kind == "never":
-        found = [e for target in expect.targets for e in target.endpoints if e in decided.candidates]
+        held = (*decided.candidates, *decided.escalation)
+        found = [e for target in expect.targets for e in target.endpoints if e in held]
         return f"the plan holds {endpoints[found[0]].id}" if found else None
     if expect.kind in ("first", "order"):
         return None if _starts_with(decided.candidates, expect.targets) else _outcome(decided, endpoints)

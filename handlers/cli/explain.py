@@ -121,7 +121,7 @@ def _tell(told: Mapping[str, object], found: Route, file: str, *, color: bool) -
     for step in found.steps[1:]:
         lines.append(f"It calls policy {strong(step.policy.name)}, where rule {strong(step.rule.label)} decides.")
     if found.why is None:
-        lines += _way(told, color=color)
+        lines += [*_way(told, color=color), *_besides(found, told)]
     else:
         status = paint(str(told["status"]), "red", "bold", on=color)
         lines.append(f"The request is refused with {status}: {told['message']}")
@@ -149,6 +149,32 @@ def _way(told: Mapping[str, object], *, color: bool) -> list[str]:
         lines.append(f"At most {count} attempt{'s' if count > 1 else ''}: {', '.join(attempts)}.")
     else:
         lines.append(f"At most {count} attempt{'s' if count > 1 else ''}, in that order.")
+    return lines
+
+
+def _besides(found: Route, told: Mapping[str, object]) -> list[str]:
+    """Return what may happen besides the attempts, and what they have time for."""
+    options, lines = found.options, []
+    if options is None:
+        return []
+    if options.hedge is not None:
+        after = options.hedge.after_s
+        silence = f"its p{options.hedge.after_percentile or 0:.0%}".rstrip("%") if after is None else f"{after:g} s"
+        lines.append(f"A second attempt starts when the first is silent for longer than {silence}.")
+    if found.escalation and options.escalate is not None:
+        ids = dict.fromkeys(cast("list[str]", told["escalation"]))
+        lines.append(f"If the answer is {' or '.join(options.escalate.when)}, it asks {', then '.join(ids)} instead.")
+    if found.shadow and options.shadow is not None:
+        copied = cast("list[str]", told["shadow"])
+        lines.append(f"A copy of {options.shadow.share * 100:g}% of such requests goes to {copied[0]}.")
+    times = (
+        ("the whole answer", options.within_s),
+        ("its first token", options.first_token_s),
+        ("a gap", options.stall_s),
+    )
+    allowed = [f"{what} {time_s:g} s" for what, time_s in times if time_s is not None]
+    if allowed:
+        lines.append(f"Allowed are: {', '.join(allowed)}.")
     return lines
 
 

@@ -94,7 +94,7 @@ def _verdict(cond: Cond, facts: Mapping[str, Value]) -> bool | None:
 
 
 def _targets(use: Use, node: ast.Use) -> Iterator[tuple[Endpoints, ast.Node]]:
-    """Give the targets that stand for the same endpoints whatever the request, arms of splits too."""
+    """Give the targets that stand for the same endpoints whatever the request, arms of splits and options too."""
     for target, target_node in zip(use.targets, node.targets, strict=True):
         arms: list[tuple[Target, ast.Node]] = [(target, target_node)]
         if isinstance(target, Split) and isinstance(target_node, ast.Split):
@@ -103,3 +103,8 @@ def _targets(use: Use, node: ast.Use) -> Iterator[tuple[Endpoints, ast.Node]]:
         for arm, arm_node in arms:
             if isinstance(arm, Endpoints) and arm.endpoints:
                 yield arm, arm_node
+    for option in node.options:
+        if isinstance(option, ast.Escalate) and use.options.escalate is not None:
+            yield use.options.escalate.target, option.target
+        elif isinstance(option, ast.Shadow) and use.options.shadow is not None:
+            yield use.options.shadow.target, option.target

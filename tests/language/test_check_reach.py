@@ -36,6 +36,8 @@ IN_EU = "guard g: require region == eu\n"
         (IN_EU + "policy p { a: when stream -> abroad else here" + REST, "abroad"),
         (IN_EU + "policy p { a: when stream -> split 50% here, 50% there by user" + REST, "there"),
         ("guard g: when stream require region == eu\npolicy p { a: when stream -> there" + REST, "there"),
+        (IN_EU + "policy p { a: when stream -> here escalate to there when empty" + REST, "there"),
+        (IN_EU + "policy p { a: when stream -> here shadow 5% abroad" + REST, "abroad"),
         (
             "guard g: when user == a require region == eu\npolicy p { a: when stream and user == a -> there" + REST,
             "there",

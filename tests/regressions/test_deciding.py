@@ -60,3 +60,31 @@ def test_blanks_inside_a_string_or_a_regex_are_the_authors(run) -> None:  # type
 def test_a_share_is_told_as_it_is_written(run) -> None:  # type: ignore[no-untyped-def]
     told = run("explain", "policy main { a: when healthy(m) < 50% -> n  otherwise -> m }")
     assert because(told) == ["healthy(m) < 50% is false: healthy(m) is 100%"]
+
+
+def test_never_looks_at_the_escalation_too(run) -> None:  # type: ignore[no-untyped-def]
+    policy = "policy main { otherwise -> m escalate to n when empty }\n"
+    told = run("test", policy + 'test "t" { expect not n }')
+    assert [test["passed"] for test in told["tests"]] == [False]
+    assert "the plan holds n@p" in told["tests"][0]["message"]
+    guarded = run("test", policy + 'guard g: require model == m\ntest "t" { expect not n }')
+    assert [test["passed"] for test in guarded["tests"]] == [True]
+
+
+def test_never_leaves_a_copy_alone_whose_answer_nobody_sees(run) -> None:  # type: ignore[no-untyped-def]
+    told = run("test", 'policy main { otherwise -> m shadow 5% n }\ntest "t" { expect not n }')
+    assert [test["passed"] for test in told["tests"]] == [True]
+
+
+def test_what_happens_besides_the_attempts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.route"
+    options = "hedge after p95 escalate to n when refused | invalid json shadow 5% n within 2m first token 800ms"
+    path.write_text(f"{CATALOG}policy main {{ otherwise -> m {options} }}", encoding="utf-8")
+    assert main(["explain", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[3:7] == [
+        "A second attempt starts when the first is silent for longer than its p95.",
+        "If the answer is refused or invalid json, it asks n@p instead.",
+        "A copy of 5% of such requests goes to n@p.",
+        "Allowed are: the whole answer 120 s, its first token 0.8 s.",
+    ]
