@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,6 +28,9 @@ from runtime.flow.flow import Flow, Hedging
 from runtime.health.health import Health
 from runtime.wire.errors import Dialect, problem
 from runtime.wire.sse import terminal_error
+
+if TYPE_CHECKING:
+    from runtime.dispatch.cache import Cache, Terms
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -59,6 +63,7 @@ class Dispatcher:
         secrets: Where `key secret NAME` is looked up.
         clock: Monotonic time and alarms.
         note: Told about what happens besides requests: shadow copies, waking.
+        digest: Of the policy; part of what answers are kept under.
 
     Raises:
         UnusableKeyError: A provider's key cannot be sent in a header.
@@ -75,6 +80,7 @@ class Dispatcher:
         secrets: Mapping[str, str] = NOTHING,
         clock: Clock | None = None,
         note: Callable[[Note], None] = unheard,
+        digest: str = "",
     ) -> None:
         self._program = program
         self._names = tuple(endpoint.id for endpoint in program.endpoints)
@@ -88,6 +94,8 @@ class Dispatcher:
         self._hedges: dict[Hedge, Budget] = {}
         self._background = Background()
         self._copies = Room()
+        self._digest = digest
+        self._cache: Cache | None = None
         self._rouse: Callable[[int], None] | None = None
         if any(provider.wake is not None for provider in program.providers):
             self._rouse = Waker(program, health, self._addresses, transports, self._clock, self._background, note).rouse
@@ -104,9 +112,37 @@ class Dispatcher:
         Unless the record's end is `exhausted`, the client has its whole answer when this returns. Never raises for what
         providers or the client do. When cancelled, it stops everything it started before it lets go.
         """
+        options = route.options
+        assert options is not None
+        if options.cache_s is not None and (terms := self._terms(call, route, options, options.cache_s)) is not None:
+            assert self._cache is not None
+            return await self._cache.answer(
+                terms, client, lambda listener: self._fresh(call, route, listener, dialect, request_id)
+            )
+        return await self._fresh(call, route, client, dialect, request_id)
+
+    async def _fresh(self, call: Call, route: Route, client: Client, dialect: Dialect, request_id: str) -> Record:
+        """Ask the providers."""
         if route.shadow:
             self._copy(call, route, request_id)
         return await (self._escalated if route.escalation else self._plain)(call, route, client, dialect)
+
+    def _terms(self, call: Call, route: Route, options: Options, lasts_s: float) -> Terms | None:
+        """Return the terms under which the answer to a request may be kept, or None when it may not."""
+        # Imported where it is asked for: few rules cache, and cachetools costs a cold start 8 ms.
+        from runtime.dispatch.cache import Cache, Terms, is_finished, is_something
+
+        if self._cache is None:
+            self._cache = Cache(self._digest, self._clock)
+        endpoints = self._program.endpoints
+        model = endpoints[route.attempts[0]].model
+        key = self._cache.key(call, model, options, Facts(call, self._program, Calm()))
+        if key is None:
+            return None
+        # A fallback to another model is an answer, but not the one to repeat; an escalation is.
+        whose = [c.endpoint for c in route.candidates if endpoints[c.endpoint].model == model]
+        names = frozenset(self._names[endpoint] for endpoint in (*whose, *route.escalation))
+        return Terms(key, lasts_s, names, is_something if call.api == "embeddings" else is_finished)
 
     def _copy(self, call: Call, route: Route, request_id: str) -> None:
         """Send a copy along, if it is drawn, to the best endpoint in service, if there is room."""

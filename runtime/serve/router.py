@@ -86,7 +86,14 @@ class Router:
         if transports is not None:
             carriers = dict(transports)
         dispatcher = Dispatcher(
-            program, health, carriers, environ, draw, clock=clock, note=lambda note: log(besides(note, time.time()))
+            program,
+            health,
+            carriers,
+            environ,
+            draw,
+            clock=clock,
+            note=lambda note: log(besides(note, time.time())),
+            digest=plan.digest,
         )
         configured = {index for index in range(len(program.endpoints)) if dispatcher.configured(index)}
         if transports is None:
