@@ -27,6 +27,7 @@ from runtime.flow.events import (
     Finished,
     Send,
     TimeUp,
+    Waiting,
 )
 from runtime.flow.flow import FOREVER, Flow
 from runtime.flow.verdict import blame
@@ -227,6 +228,13 @@ class Course:
             await self._client.send(data, last=last)
         except OSError as error:
             raise self._left_while_sending() from error
+
+    def offer(self, attempt: int, data: bytes) -> bool:
+        """Send the client more of this attempt's answer, if it is the client's and it need not be waited for."""
+        if self._flow.committed != attempt or self._flow.ended or not self._client.offer(data):
+            return False
+        self.report(Waiting(attempt), attempt)
+        return True
 
     def _left_while_sending(self) -> ClientLeftError:
         self.is_closed = False

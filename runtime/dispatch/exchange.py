@@ -9,7 +9,7 @@ import msgspec
 
 from runtime.dispatch import incoming
 from runtime.dispatch.relay import DONE, Relay
-from runtime.dispatch.transport import Headers, Outgoing, Response, Transport, TransportError
+from runtime.dispatch.transport import Forwarding, Headers, Outgoing, Response, Transport, TransportError
 from runtime.flow.events import Begun, Content, Event, Failed, Finished, Waiting, Whole, Why
 from runtime.wire import unary
 from runtime.wire.errors import Problem, normalise
@@ -56,6 +56,10 @@ class Course(Protocol):
 
     def is_chosen(self, attempt: int) -> bool:
         """Whether this attempt's answer is the client's, still."""
+        ...
+
+    def offer(self, attempt: int, data: bytes) -> bool:
+        """Send the client more of this attempt's answer, if it is the client's and it need not be waited for."""
         ...
 
     async def start(self, attempt: int, status: int, headers: Headers) -> None:
@@ -208,8 +212,14 @@ class Exchange:
         relay = Relay(self._asked.choices, wants_usage=self._asked.wants_usage)
         headers = (*incoming.STREAM_HEADERS, *incoming.passed_on(response.headers))
         was_lost = is_something = False
+
+        def take(chunk: bytes) -> bool:
+            return relay.is_everyday(chunk) and self._course.offer(self._number, chunk)
+
         while not relay.is_over:
             try:
+                if self._is_relaying and isinstance(response, Forwarding):
+                    await response.forward(take)
                 chunk = await response.read()
             except TransportError:
                 was_lost = True

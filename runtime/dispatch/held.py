@@ -56,6 +56,10 @@ class Held:
             self.is_passing = True
             await self._pass(self._attempts, self._waited_s)
 
+    def offer(self, data: bytes) -> bool:
+        """Take nothing this way."""
+        return False
+
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Watch the client itself."""
         return self._client.watch(left)

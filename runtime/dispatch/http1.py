@@ -37,9 +37,9 @@ class Http1Response:
     """An answer whose head has arrived or is awaited; also what the parser tells about it."""
 
     __slots__ = (
-        "_chunks", "_connection", "_error", "_fields", "_head_bytes", "_is_head_request", "_is_interim", "_loop",
-        "_size", "_waiter", "begun", "headers", "is_complete", "is_paused", "keep_s", "keeps_connection",
-        "quiet_bytes", "refused", "status", "until_close",
+        "_bug", "_chunks", "_connection", "_error", "_fields", "_head_bytes", "_is_head_request", "_is_interim",
+        "_loop", "_size", "_waiter", "begun", "headers", "is_complete", "is_paused", "keep_s", "keeps_connection",
+        "quiet_bytes", "refused", "status", "take", "until_close",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, *, is_head_request: bool, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,6 +63,8 @@ class Http1Response:
         self._is_interim = False
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._bug: Exception | None = None
+        self.take: Callable[[bytes], bool] | None = None
 
     async def head(self) -> None:
         """Return once `status` and `headers` are there.
@@ -87,20 +89,57 @@ class Http1Response:
             if self.is_complete:
                 return b""
             await self._wait()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = self._arrived()
+        self._forget()
+        return data
+
+    async def forward(self, take: Callable[[bytes], bool]) -> None:
+        """Give every next piece of the body to `take`, until it returns False or there are no more.
+
+        The piece that was not taken and the body's end, or how it broke, are left for `read` to tell.
+        """
+        if self._chunks or self.is_complete or self._error is not None:
+            return
+        self.take = take
+        try:
+            await self._wait()
+        finally:
+            self.take = None
+        if self._bug is not None:
+            raise self._bug
+
+    async def aclose(self) -> None:
+        """Drop the connection when the body is unfinished; a finished one was given back already. Idempotent."""
+        if self._connection is not None:
+            self._connection.drop()
+
+    def hand_on(self) -> None:
+        """Give what has just arrived to `take`; the connection's to call, once for all that one read brought."""
+        if not self._chunks or self.take is None:
+            return
+        data = self._arrived()
+        try:
+            is_taken = self.take(data)
+        except Exception as error:  # noqa: BLE001 — a bug must reach who forwards, not the loop's log
+            is_taken, self._bug = False, error
+        if is_taken:
+            self._forget()
+        else:
+            self._chunks = [data]
+            self.take = None
+            self._wake()
+
+    def _arrived(self) -> bytes:
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def _forget(self) -> None:
+        """Make room: what has arrived is taken."""
         self._chunks = []
         self._size = 0
         if self.is_paused:
             self.is_paused = False
             if self._connection is not None:
                 self._connection.resume()
-        return data
-
-    async def aclose(self) -> None:
-        """Drop the connection when the body is unfinished; a finished one was given back already. Idempotent."""
-        if self._connection is not None:
-            self._connection.drop()
 
     # --- told by the parser -----------------------------------------------------------------------
 
@@ -158,7 +197,8 @@ class Http1Response:
         if self._size > HIGH_WATER_BYTES and not self.is_paused and self._connection is not None:
             self.is_paused = True
             self._connection.pause()
-        self._wake()
+        if self.take is None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         """The message is over; after an interim one the real one follows."""
@@ -308,6 +348,8 @@ class Connection(asyncio.Protocol):
             sound = False
             if not response.is_complete:
                 response.refused = f"not http: {error}"
+        if response.take is not None:
+            response.hand_on()
         if response.quiet_bytes > MOST_HEAD_BYTES and not response.is_complete:
             response.refused = "the head of the answer is too long"
         if response.refused is not None:

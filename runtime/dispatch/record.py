@@ -127,6 +127,10 @@ class Client(Protocol):
         """
         ...
 
+    def offer(self, data: bytes) -> bool:
+        """Relay bytes behind those sent before, if that takes no waiting; else False, and nothing is done."""
+        ...
+
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
         ...

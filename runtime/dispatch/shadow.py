@@ -51,6 +51,10 @@ class Nobody:
         """Throw bytes away; lets others go first, since a fast provider would never have us wait."""
         await asyncio.sleep(0)
 
+    def offer(self, data: bytes) -> bool:
+        """Take nothing this way."""
+        return False
+
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Never leave."""
         return _nothing

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -55,6 +56,18 @@ class Response(Protocol):
 
     async def aclose(self) -> None:
         """Give the connection back, or drop it when the body is unfinished. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Forwarding(Protocol):
+    """An answer that can hand on its body as it comes, without a turn of the loop for each piece."""
+
+    async def forward(self, take: Callable[[bytes], bool]) -> None:
+        """Give every next piece of the body to `take`, until it returns False or there are no more.
+
+        The piece that was not taken and the body's end, or how it broke, are left for `read` to tell.
+        """
         ...
 
 

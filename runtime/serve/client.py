@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import cast
+from typing import Protocol, cast
 
 from runtime.dispatch.transport import Headers
 from runtime.serve.visit import Visit
@@ -15,10 +15,21 @@ Scope = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-Watch = Callable[[Callable[[], None]], Callable[[], object]]
+SERVER = "pointsman.server"
+"""Where in the scope a server leaves what it can do beyond ASGI: a `Server`."""
 
-LEAVING = "pointsman.leaving"
-"""Where in the scope a server leaves how to be told of the client's leaving, which costs less than a task for it."""
+
+class Server(Protocol):
+    """What costs a task or a turn of the loop over ASGI, and next to nothing in the server itself."""
+
+    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
+        """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
+        ...
+
+    def offer(self, data: bytes) -> bool:
+        """Send more of a body that has begun, if the client is not behind; else False, and nothing is done."""
+        ...
+
 
 CODE = "pointsman.code"
 """Where in the scope a page leaves the code of its error for the log."""
@@ -34,7 +45,7 @@ class AsgiClient:
 
     def __init__(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         self._visit = visit
-        self._scope = scope
+        self._server = cast("Server | None", scope.get(SERVER))
         self._receive = receive
         self._send = send
 
@@ -57,11 +68,14 @@ class AsgiClient:
         self._visit.is_answered = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
+    def offer(self, data: bytes) -> bool:
+        """Relay bytes behind those sent before, if the server takes them without waiting; else False."""
+        return self._server is not None and self._server.offer(data)
+
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
-        watch = cast("Watch | None", self._scope.get(LEAVING))
-        if watch is not None:
-            return watch(left)
+        if self._server is not None:
+            return self._server.watch(left)
         return asyncio.get_running_loop().create_task(self._until_left(left)).cancel
 
     async def _until_left(self, left: Callable[[], None]) -> None:

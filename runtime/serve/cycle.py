@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from runtime.serve.client import LEAVING
+from runtime.serve.client import SERVER
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent, HTTPScope
@@ -53,7 +53,7 @@ class Cycle(RequestResponseCycle):
         )  # fmt: skip
         self._head = b""
         self._left: Callable[[], None] | None = None
-        cast("dict[str, object]", scope)[LEAVING] = self.watch
+        cast("dict[str, object]", scope)[SERVER] = self
 
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
@@ -61,6 +61,13 @@ class Cycle(RequestResponseCycle):
         if self.disconnected:
             asyncio.get_running_loop().call_soon(self._tell)
         return self._end_watch
+
+    def offer(self, data: bytes) -> bool:
+        """Send more of a body that has begun, if the client is not behind; else False, and nothing is done."""
+        if self.flow.write_paused or self.disconnected or not self.response_started or self.response_complete:
+            return False
+        self._body(data, is_last=False)
+        return True
 
     def leave(self) -> None:
         """Note that the client has left."""

@@ -66,6 +66,15 @@ class FakeClient:
         finally:
             self._is_sending = False
 
+    def offer(self, data: bytes) -> bool:
+        if self.breaks or self._is_sending or not self.taking.is_set():
+            return False
+        assert self.status is not None, "the head comes first"
+        assert not self.is_closed, "nothing follows the last byte"
+        self.chunks.append(data)
+        self._noting = asyncio.get_running_loop().create_task(self._note())
+        return True
+
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         if self._is_gone:
             asyncio.get_running_loop().call_soon(left)
