@@ -19,7 +19,9 @@ def load() -> Router:
     """
     settings = settings_of(os.environ)
     plan = plan_of(
-        Path(settings.policy) if settings.policy else SHIPPED, Path(settings.root) if settings.root else None
+        Path(settings.policy) if settings.policy else SHIPPED,
+        Path(settings.root) if settings.root else None,
+        settings.plan_keys,
     )
     return router_of(plan, settings, log_to(sys.stdout, json_lines=False))
 

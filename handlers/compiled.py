@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router_dsl.plan import Plan, decode
+from router_dsl.plan import Plan
+from router_dsl.seal import Key, open_plan
 from router_dsl.source import Diagnostic, in_order
 
 
@@ -17,18 +19,20 @@ class Compiled:
     diagnostics: list[Diagnostic]
 
 
-def compile_file(path: Path, root: Path | None = None) -> Compiled:
+def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> Compiled:
     """Return the plan of a `.route` or `.plan` file.
 
     Args:
         root: Folder that imports may not leave; the file's own unless said.
+        keys: One of them must have signed a `.plan`; without keys it may be signed or not.
 
     Raises:
         OSError: The file cannot be read.
-        PlanError: A `.plan` file is not a usable plan.
+        PlanError: A `.plan` file is not a usable plan, or there are keys and none has signed it.
+        KeyTextError: A key cannot be used.
     """
     if path.suffix == ".plan":
-        return Compiled(decode(path.read_bytes()), [])
+        return Compiled(open_plan(path.read_bytes(), keys), [])
     path.stat()
     return compile_source(path, root)
 

@@ -6,13 +6,14 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from handlers.cli.output import complain, show
 from handlers.compiled import compile_file
 from router_dsl.plan import Plan, PlanError
+from router_dsl.seal import Key, KeyTextError
 from runtime.dispatch.outgoing import UnusableKeyError
 from runtime.serve.app import RefusedError
 from runtime.serve.lines import LineWriter, Stream
@@ -41,11 +42,12 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
         raise RefusedError from error
 
 
-def plan_of(file: Path, root: Path | None = None) -> Plan:
+def plan_of(file: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> Plan:
     """Return the plan of a `.route` or `.plan` file; warnings go to stderr.
 
     Args:
         root: Folder that imports may not leave; the file's own unless said.
+        keys: One of them must have signed the plan; a `.route` cannot be signed, and is refused where there are keys.
 
     Raises:
         NoFileError: It cannot be read; stderr says so.
@@ -54,12 +56,21 @@ def plan_of(file: Path, root: Path | None = None) -> Plan:
     try:
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        compiled = compile_file(file, root)
+        if keys and file.suffix != ".plan":
+            complain(
+                f"`{file}` is not signed, and POINTSMAN_PLAN_KEY is set",
+                "serve what `pointsman build --sign` makes of it",
+            )
+            raise RefusedError
+        compiled = compile_file(file, root, keys)
     except OSError as error:
         complain(f"`{file}`: {(error.strerror or str(error)).lower()}")
         raise NoFileError from error
     except PlanError as error:
         complain(f"`{file}`: {error}")
+        raise RefusedError from error
+    except KeyTextError as error:
+        complain(f"POINTSMAN_PLAN_KEY: {error}")
         raise RefusedError from error
     show(compiled.diagnostics, sys.stderr)
     if compiled.plan is None:

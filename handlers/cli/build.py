@@ -14,15 +14,24 @@ from handlers.cli.output import FOUND, OK, USAGE, complain, show
 from handlers.compiled import compile_source
 from router_dsl.compile.certify import verify
 from router_dsl.load import is_unread
-from router_dsl.plan import Plan, decode, encode
+from router_dsl.plan import Plan, encode
+from router_dsl.seal import Key, KeyTextError, open_plan, read_keys, seal
+from runtime.decision.book import Book
+from runtime.decision.rehearsal import failures
+
+SIGNING_KEY = "POINTSMAN_SIGNING_KEY"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compile a policy: write the plan, proved to decide as the rules do; 1 when it has errors, 2 for wrong use."""
+    """Compile a policy: write the plan, proved to decide as the rules do and as its own tests expect.
+
+    1 when it has errors or a test fails, 2 for wrong use.
+    """
     parser = argparse.ArgumentParser(prog="pointsman build", description="Compile a policy into a plan.")
     parser.add_argument("file", metavar="FILE", type=Path, help="a .route file")
     parser.add_argument("-o", "--output", metavar="PLAN", type=Path, help="where to write it (default: FILE.plan)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
+    parser.add_argument("--sign", action="store_true", help=f"sign the plan with the key in ${SIGNING_KEY}")
     parser.add_argument("--json", action="store_true", help="print what was built, or the findings, as JSON")
     options = parser.parse_args(argv)
     if options.root is not None and not options.root.is_dir():
@@ -32,26 +41,44 @@ def main(argv: Sequence[str]) -> int:
     if output.exists() and options.file.exists() and output.samefile(options.file):
         complain(f"`{output}` is the policy itself", "write the plan elsewhere with `-o`")
         return USAGE
+    key: Key | None = None
+    if options.sign and (key := _signing_key()) is None:
+        return USAGE
     compiled = compile_source(options.file, options.root)
     plan, findings = compiled.plan, compiled.diagnostics
     if not options.json:
         show(findings, sys.stderr)
     told: dict[str, object] = {"findings": [finding.to_json() for finding in findings]}
+    failed = 0
     if plan is not None:
         data = encode(plan)
-        verify(decode(data))  # what was written down, not what was meant to be
+        written = open_plan(data)  # what was written down, not what was meant to be
+        verify(written)
+        failed = _rehearse(written)
+        if failed:
+            # A router that is told to take it over runs the same tests first, and would refuse it.
+            plan = None
+    if plan is not None:
+        try:
+            data = data if key is None else seal(data, key)
+        except KeyTextError as error:
+            complain(f"{SIGNING_KEY}: {error}")
+            return USAGE
         try:
             write(output, data)
         except OSError as error:
             complain(f"cannot write `{output}`: {(error.strerror or str(error)).lower()}")
             return USAGE
-        told |= facts_of(plan, output, len(data))
+        told |= facts_of(plan, output, len(data), key)
     if options.json:
         print(json.dumps(told, indent=2))
     elif plan is not None:
         print(
-            "{name}@{short}: {rules} rule{s}, {bytes:,} bytes → {file}".format(
-                s="" if told["rules"] == 1 else "s", **told, short=plan.digest[:12]
+            "{name}@{short}: {rules} rule{s}, {bytes:,} bytes{sealed} → {file}".format(
+                s="" if told["rules"] == 1 else "s",
+                **told,
+                short=plan.digest[:12],
+                sealed="" if key is None else f", signed ({key.kind})",
             )
         )
     if any(map(is_unread, findings)):
@@ -59,7 +86,33 @@ def main(argv: Sequence[str]) -> int:
     return FOUND if plan is None else OK
 
 
-def facts_of(plan: Plan, output: Path, size: int) -> dict[str, object]:
+def _signing_key() -> Key | None:
+    """Return the key that plans are signed with, or None after saying why there is none."""
+    try:
+        keys = read_keys(os.environ.get(SIGNING_KEY, ""))
+    except KeyTextError as error:
+        complain(f"{SIGNING_KEY}: {error}")
+        return None
+    if len(keys) != 1:
+        complain(
+            f"`--sign` needs one key in {SIGNING_KEY}",
+            "a secret that servers have too, such as `openssl rand -hex 32` prints, or a private Ed25519 key as PEM",
+        )
+        return None
+    return keys[0]
+
+
+def _rehearse(plan: Plan) -> int:
+    """Run the policy's own tests on the plan, say which fail, and return how many."""
+    failed = failures(Book(plan)) if plan.program.tests else []
+    for result in failed:
+        complain(f"{result.test.file}:{result.line}: test `{result.test.name}` fails: {result.message.splitlines()[0]}")
+    if failed:
+        complain("no plan is written", "mend the policy or the tests; `pointsman test` tells more of them")
+    return len(failed)
+
+
+def facts_of(plan: Plan, output: Path, size: int, key: Key | None = None) -> dict[str, object]:
     """Return what `--json` says of a plan that was written."""
     return {
         "file": str(output),
@@ -67,6 +120,8 @@ def facts_of(plan: Plan, output: Path, size: int) -> dict[str, object]:
         "digest": plan.digest,
         "rules": sum(len(policy.rules) for policy in plan.program.policies),
         "bytes": size,
+        "tests": len(plan.program.tests),
+        "signed": None if key is None else key.kind,
         "certificate": {
             "subject": plan.certificate.subject,
             "classes": plan.certificate.classes,

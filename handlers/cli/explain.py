@@ -13,12 +13,12 @@ from handlers.cli import facts_said
 from handlers.cli.output import FOUND, OK, USAGE, complain, paint, wants_color
 from handlers.cli.request_file import RequestFileError, Written
 from handlers.loading import NoFileError, plan_of
-from handlers.trial import Scripted
 from router_dsl.plan import Plan, Scalar
 from router_dsl.suggest import suggest
 from runtime.decision.book import Book
 from runtime.decision.explain import record
 from runtime.decision.facts import Facts
+from runtime.decision.rehearsal import Scripted
 from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.serve.app import RefusedError
 

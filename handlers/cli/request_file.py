@@ -8,6 +8,7 @@ from typing import cast
 
 from router_dsl.suggest import suggest
 from runtime.decision.facts import Call
+from runtime.decision.rehearsal import BASELINE_CLIENT_IP, BASELINE_NOW_S
 from runtime.wire.errors import Problem
 from runtime.wire.request import decode
 
@@ -19,10 +20,6 @@ API_OF_PATH = {
     "/v1/embeddings": "embeddings",
 }
 PARTS = ("path", "headers", "body", "key", "client_ip", "now", "random")
-
-# Monday 2026-01-05 12:00 UTC, the documented baseline of requests that never happened.
-BASELINE_NOW_S = 1_767_614_400.0
-BASELINE_CLIENT_IP = "127.0.0.1"
 
 NO_MODEL = "none"
 """Stands in a body that names no model, which the router would refuse; the fact `model` is missing then."""

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             )
             return USAGE
         file = options.file or Path(settings.policy or SHIPPED)
-        plan = plan_of(file, options.root or (Path(settings.root) if settings.root else None))
+        plan = plan_of(file, options.root or (Path(settings.root) if settings.root else None), settings.plan_keys)
         router = router_of(plan, settings, log_to(sys.stdout, json_lines=options.json_logs))
     except NoFileError:
         return USAGE

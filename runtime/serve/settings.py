@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from router_dsl.seal import Key, KeyTextError, read_keys
 from runtime.serve.keys import KeyFormatError, Keys
 
 # 16 MiB: a dozen images as base64 in one request. Serverless fronts stop at 6 MB (Lambda) to 32 MiB (Cloud Run).
@@ -35,6 +36,7 @@ class Settings:
         region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
         client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
         keep_alive_s: How long a client's connection may lie idle, from `POINTSMAN_KEEP_ALIVE`.
+        plan_keys: A plan must be signed by one of them, where there are any: `POINTSMAN_PLAN_KEY`.
     """
 
     policy: str | None = None
@@ -45,6 +47,7 @@ class Settings:
     region: str | None = None
     client_ip_header: str | None = None
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
+    plan_keys: tuple[Key, ...] = ()
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -57,8 +60,13 @@ class Settings:
             keys = Keys.parse(environ.get("POINTSMAN_API_KEYS", ""))
         except KeyFormatError as error:
             raise SettingError(f"POINTSMAN_API_KEYS: {error}") from error
+        try:
+            plan_keys = read_keys(environ.get("POINTSMAN_PLAN_KEY", ""))
+        except KeyTextError as error:
+            raise SettingError(f"POINTSMAN_PLAN_KEY: {error}") from error
         return cls(
             policy=environ.get("POINTSMAN_POLICY") or None,
+            plan_keys=plan_keys,
             root=environ.get("POINTSMAN_ROOT") or None,
             keys=keys,
             anonymous=_flag("POINTSMAN_ANONYMOUS", environ),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from handlers.cli.build import main
-from router_dsl.plan import decode
+from router_dsl.plan import PlanError, decode
+from router_dsl.seal import Key, open_plan
 
 SOUND = """
 import "models.route"
@@ -116,3 +117,38 @@ def test_the_digest_follows_every_source_and_not_where_they_lie(policy: Path, tm
     assert digest(elsewhere / "chat.route") == first
     (elsewhere / "models.route").write_text(MODELS + "# a comment\n")
     assert digest(elsewhere / "chat.route") != first
+
+
+def test_a_plan_is_signed_with_the_key_of_the_environment(
+    policy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTSMAN_SIGNING_KEY", "s" * 64)
+    assert main([str(policy), "--sign"]) == 0
+    sealed = policy.with_suffix(".plan").read_bytes()
+    assert open_plan(sealed, [Key("hmac", "s" * 64)]).program.name == "chat"
+    with pytest.raises(PlanError):
+        open_plan(sealed, [Key("hmac", "o" * 64)])
+    assert "signed (hmac)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("", "needs one key"), ("short", "can be guessed"), (f"{'a' * 32},{'b' * 32}", "needs one key")]
+)
+def test_without_a_usable_key_nothing_is_signed_and_nothing_written(
+    key: str, said: str, policy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTSMAN_SIGNING_KEY", key)
+    assert main([str(policy), "--sign"]) == 2
+    assert not policy.with_suffix(".plan").exists()
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "short" not in shown
+
+
+def test_a_policy_whose_own_test_fails_gives_no_plan(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy.write_text(SOUND + 'test "all go" { given prompt.tokens 9k  expect m }\n')
+    assert main([str(policy)]) == 1
+    assert not policy.with_suffix(".plan").exists()
+    assert "chat.route:7: test `all go` fails: `expect m` fails: the request is rejected with 413" in (
+        capsys.readouterr().err
+    )

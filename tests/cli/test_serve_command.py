@@ -179,6 +179,17 @@ def test_a_damaged_plan_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "does not match its digest" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["chat.plan", "chat.route"])
+def test_what_is_not_signed_is_not_served_where_there_is_a_key(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTSMAN_PLAN_KEY", "k" * 32)
+    (tmp_path / "chat.route").write_text(POLICY)
+    (tmp_path / "chat.plan").write_bytes(encode(compiled(POLICY)))
+    assert main(["serve", str(tmp_path / name)]) == 1
+    assert "pointsman build --sign" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["none.route", "none.plan", "."])
 def test_a_missing_file_is_wrong_use(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(tmp_path / name)]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from handlers.trial import Scripted, baseline_call
 from router_dsl.check.program import check
 from router_dsl.compile.build import build
 from router_dsl.load import load_text
@@ -10,6 +9,7 @@ from router_dsl.plan import Scalar, decode, encode
 from router_dsl.source import render
 from runtime.decision.book import Book
 from runtime.decision.facts import Facts
+from runtime.decision.rehearsal import Scripted, baseline_call
 from runtime.decision.route import Route, route
 from runtime.decision.state import State
 

@@ -7,7 +7,7 @@ from desk import Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.trial import Scripted
+from runtime.decision.rehearsal import Scripted
 from runtime.decision.route import UnknownPolicyError
 
 

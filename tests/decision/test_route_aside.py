@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from desk import Desk
 
-from handlers.trial import Scripted
 from runtime.decision.explain import record
+from runtime.decision.rehearsal import Scripted
 from runtime.decision.route import Route
 
 GUARD = "guard home: when user == de require region == eu\n"
