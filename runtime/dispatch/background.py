@@ -22,6 +22,11 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def settle(self, within_s: float) -> None:
+        """Wait until what has begun is over, for so long at most; what is not goes on."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=within_s)
+
     async def aclose(self) -> None:
         """Cancel what is left and wait until it is gone."""
         tasks = tuple(self._tasks)

@@ -20,7 +20,7 @@ from runtime.dispatch.outgoing import Addresses
 from runtime.dispatch.record import Attempt, Client, Copied, Note, Record, Role, Usage
 from runtime.dispatch.relay import DONE
 from runtime.dispatch.shadow import WITHIN_S, Nobody, Room
-from runtime.dispatch.transport import Transport
+from runtime.dispatch.transport import Pooling, Transport
 from runtime.dispatch.wake import Waker
 from runtime.flow.budget import Budget
 from runtime.flow.events import Finish, Try
@@ -222,6 +222,16 @@ class Dispatcher:
         record = self._record(course, await course.run(farewell), role)
         record.withheld = flow.withheld
         return record
+
+    async def settle(self, within_s: float) -> None:
+        """Wait until what runs besides requests is over, for so long at most; what is not goes on."""
+        await self._background.settle(within_s)
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for transport in self._transports.values():
+            if isinstance(transport, Pooling):
+                transport.drop_idle()
 
     async def aclose(self) -> None:
         """End what runs besides requests and close every transport."""

@@ -97,6 +97,12 @@ class Pool:
                 return connection
         return None
 
+    def drop_idle(self) -> None:
+        """Close what lies idle."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.drop()
+
     async def aclose(self) -> None:
         """Close every connection and wait until they are gone."""
         if self._sweep is not None:
@@ -186,6 +192,11 @@ class Http1Transport:
         # It takes the place of one that is gone, so it need not wait for room.
         fresh = await self._connect(pool, at.origin, wait=False)
         return await _exchange(fresh, request, lines)
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for pool in self._pools.values():
+            pool.drop_idle()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -85,3 +85,12 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """A transport that keeps connections between requests."""
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses: after a long freeze the other side may be gone without a word."""
+        ...

@@ -12,7 +12,7 @@ from typing import Protocol
 from router_dsl.plan import Plan
 from runtime.decision.book import Book
 from runtime.dispatch.clock import Clock, LoopClock
-from runtime.dispatch.dispatcher import Dispatcher
+from runtime.dispatch.dispatcher import NOTHING, Dispatcher
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
 from runtime.limits.limits import Limits
@@ -64,6 +64,7 @@ class Router:
         environ: Mapping[str, str],
         log: Log,
         *,
+        secrets: Mapping[str, str] = NOTHING,
         draw: Callable[[], float] = random.random,
         transports: Mapping[str, Transport] | None = None,
     ) -> Router:
@@ -73,6 +74,7 @@ class Router:
             plan: The decoded artefact.
             environ: Where providers' keys are looked up.
             log: Gets one event for each request.
+            secrets: Where those of `key secret NAME` are.
             draw: Source of chance.
             transports: Carriers by protocol, instead of the usual ones.
 
@@ -91,6 +93,7 @@ class Router:
             carriers,
             environ,
             draw,
+            secrets=secrets,
             clock=clock,
             note=lambda note: log(besides(note, time.time())),
             digest=plan.digest,
@@ -106,6 +109,17 @@ class Router:
     def is_configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
         return endpoint not in self.book.unconfigured
+
+    async def settle(self, within_s: float) -> None:
+        """Let what runs besides requests (copies, wake-up calls) come to its end, for so long at most.
+
+        For a process that is frozen between requests: what is left would stand still, and its deadlines with it.
+        """
+        await self.dispatcher.settle(within_s)
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses: after a long freeze the other side may be gone without a word."""
+        self.dispatcher.drop_idle()
 
     async def aclose(self) -> None:
         """Close every connection and let the log out."""

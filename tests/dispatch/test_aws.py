@@ -36,9 +36,6 @@ class Scripted:
     async def aclose(self) -> None:
         pass
 
-    def drop_idle(self) -> None:
-        pass
-
 
 def call(environ: Mapping[str, str], transport: Scripted, *, times: int = 1, now_unix_s: float = 0.0) -> bytes:
     aws = Aws(environ, transport, lambda: now_unix_s)

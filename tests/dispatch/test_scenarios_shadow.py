@@ -97,6 +97,21 @@ def test_a_copy_goes_on_when_the_client_leaves() -> None:
     run(scenario)
 
 
+def test_copies_can_be_waited_for_but_not_for_ever() -> None:
+    async def scenario(bench: Bench) -> None:
+        gate = asyncio.Event()
+        bench.providers[1].then(say.after(gate, say.unary("other")))
+        await ask(bench, UNARY)
+        await bench.providers[1].until_requests(1)
+        await bench.dispatcher.settle(0.0)
+        assert not bench.notes
+        gate.set()
+        await bench.dispatcher.settle(20.0)
+        assert len(bench.notes) == 1
+
+    run(scenario)
+
+
 def test_the_share_is_drawn() -> None:
     async def scenario(bench: Bench) -> None:  # its draw is 0.5
         await ask(bench, UNARY, 0.5)

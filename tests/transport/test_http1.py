@@ -250,6 +250,24 @@ def test_a_connection_that_lay_idle_too_long_is_not_used(run: Run, monkeypatch: 
     run(scenario)
 
 
+def test_idle_connections_are_dropped_on_demand_and_busy_ones_live(run: Run) -> None:
+    async def scenario(transport: Http1Transport, provider: Provider) -> None:
+        gate = asyncio.Event()
+        provider.then(say.after(gate, say.unary("busy")), say.unary("idle"))
+        busy = asyncio.create_task(fetch(transport, provider))
+        await provider.until_requests(1)
+        await fetch(transport, provider)
+        transport.drop_idle()
+        await closed(provider, 1)
+        assert provider.open == 1
+        gate.set()
+        assert b"busy" in await busy
+        await fetch(transport, provider)
+        assert provider.connections == 2
+
+    run(scenario)
+
+
 def test_idle_connections_are_closed_without_traffic(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "KEEPALIVE_S", 0.01)
 
