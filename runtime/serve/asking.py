@@ -12,7 +12,9 @@ from runtime.dispatch.transport import Headers
 from runtime.serve.client import Receive, Scope
 from runtime.serve.keys import bearer
 from runtime.serve.settings import Settings
-from runtime.wire.errors import Problem, problem, too_large, unauthorized
+from runtime.wire import keep_alive as wire_keep_alive
+from runtime.wire.errors import Problem, bad_request, problem, too_large, unauthorized
+from runtime.wire.keep_alive import KeepAlive
 
 GIVEN_UP = "pointsman.given_up"
 """Where in the scope a server leaves the problem for which it will read no more of a body."""
@@ -94,6 +96,23 @@ async def body_of(
             return b"".join(chunks) if len(chunks) > 1 else chunk
         if GIVEN_UP in scope:
             return Unread(cast("Problem", scope[GIVEN_UP]))
+
+
+def keep_alive(headers: Mapping[str, str], key: Mapping[str, str], settings: Settings) -> KeepAlive | Problem | None:
+    """Return the signs of life that a stream is to have: the request's header, its key or the operator says.
+
+    Args:
+        headers: Of the request; `x-pointsman-keep-alive` goes first.
+        key: Attributes of the caller's key; `keep-alive` goes next, where it can be read.
+        settings: The operator's, for all others.
+    """
+    said = headers.get("x-pointsman-keep-alive")
+    if said is None and "keep-alive" not in key:
+        return settings.stream_keep_alive
+    try:
+        return wire_keep_alive.parse(key["keep-alive"] if said is None else said)
+    except ValueError as error:
+        return settings.stream_keep_alive if said is None else bad_request(f"`x-pointsman-keep-alive`: {error}")
 
 
 def closing(scope: Scope) -> Headers:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from runtime.decision.explain import answer_cost_nusd
 from runtime.decision.explain import record as decision_record
@@ -22,6 +24,10 @@ from runtime.serve.visit import Visit, policy_name
 from runtime.wire import errors
 from runtime.wire.errors import Dialect, Problem
 from runtime.wire.request import decode
+from runtime.wire.sse import Head
+
+if TYPE_CHECKING:
+    from runtime.dispatch.kept import KeptAlive
 
 
 async def serve(
@@ -131,6 +137,11 @@ async def _read(
     if isinstance(body, Problem):
         return body
     visit.model, visit.stream = body.model, bool(body.stream)
+    if visit.stream:
+        keep = asking.keep_alive(headers, key, settings)
+        if isinstance(keep, Problem):
+            return keep
+        visit.keep_alive = keep
     return Call(
         api=visit.api,
         path=visit.path,
@@ -153,12 +164,34 @@ async def _dispatch(
     dialect: Dialect,
     told: Mapping[str, object] | None,
 ) -> None:
-    record = await router.dispatcher.answer(call, way, client, dialect, visit.request_id)
-    visit.record, visit.end = record, record.end
-    visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
-    if record.end == "exhausted":
+    kept = _kept_alive(router, visit, client, dialect) if visit.keep_alive is not None else None
+    try:
+        record = await router.dispatcher.answer(call, way, kept or client, dialect, visit.request_id)
+        visit.record, visit.end = record, record.end
+        visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
+        if record.end != "exhausted":
+            return
         tried = [(attempt.endpoint, attempt.outcome) for attempt in record.attempts]
-        await refuse(client, visit, errors.exhausted(record.status, tried, record.retry_after_s), dialect, told)
+        found = errors.exhausted(record.status, tried, record.retry_after_s)
+        if kept is not None and kept.is_begun:
+            visit.code = found.code
+            with contextlib.suppress(OSError):
+                await kept.fail(found)
+        else:
+            await refuse(client, visit, found, dialect, told)
+    finally:
+        if kept is not None:
+            await kept.aclose()
+
+
+def _kept_alive(router: Router, visit: Visit, client: AsgiClient, dialect: Dialect) -> KeptAlive:
+    # Imported where it is asked for: few streams are kept alive.
+    from runtime.dispatch.kept import KeptAlive
+
+    assert visit.keep_alive is not None
+    assert visit.api is not None
+    head = Head(visit.request_id, created=int(visit.began_unix_s), model=visit.model or "")
+    return KeptAlive(client, visit.keep_alive, visit.api, dialect, head, router.clock)
 
 
 async def refuse(

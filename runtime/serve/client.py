@@ -56,7 +56,7 @@ class AsgiClient:
             OSError: The client is gone.
         """
         visit = self._visit
-        visit.endpoint, visit.attempts, visit.waited_s = endpoint, attempts, waited_s
+        visit.endpoint, visit.attempts, visit.waited_s = endpoint or None, attempts, waited_s
         await self._head(status, headers)
 
     async def send(self, data: bytes, *, last: bool) -> None:

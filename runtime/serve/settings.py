@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from router_dsl.seal import Key, KeyTextError, read_keys
 from runtime.serve.keys import KeyFormatError, Keys
+from runtime.wire import keep_alive
+from runtime.wire.keep_alive import KeepAlive
 
 # 16 MiB: a dozen images as base64 in one request. Serverless fronts stop at 6 MB (Lambda) to 32 MiB (Cloud Run).
 DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024
@@ -37,6 +39,7 @@ class Settings:
         client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
         keep_alive_s: How long a client's connection may lie idle, from `POINTSMAN_KEEP_ALIVE`.
         plan_keys: A plan must be signed by one of them, where there are any: `POINTSMAN_PLAN_KEY`.
+        stream_keep_alive: Signs of life in silent streams, from `POINTSMAN_STREAM_KEEP_ALIVE`; None sends none.
     """
 
     policy: str | None = None
@@ -48,6 +51,7 @@ class Settings:
     client_ip_header: str | None = None
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
     plan_keys: tuple[Key, ...] = ()
+    stream_keep_alive: KeepAlive | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -74,6 +78,7 @@ class Settings:
             region=environ.get("POINTSMAN_REGION") or environ.get("AWS_REGION") or None,
             client_ip_header=environ.get("POINTSMAN_CLIENT_IP_HEADER", "").strip().lower() or None,
             keep_alive_s=_seconds("POINTSMAN_KEEP_ALIVE", environ, DEFAULT_KEEP_ALIVE_S),
+            stream_keep_alive=_keep_alive("POINTSMAN_STREAM_KEEP_ALIVE", environ),
         )
 
 
@@ -115,3 +120,10 @@ def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
     if not (text.isascii() and text.isdigit() and 0 < len(text) <= 6 and int(text)):
         raise SettingError(f"{name}: `{environ[name]}` is not a number of seconds such as 75")
     return float(text)
+
+
+def _keep_alive(name: str, environ: Mapping[str, str]) -> KeepAlive | None:
+    try:
+        return keep_alive.parse(environ.get(name, "").strip() or "off")
+    except ValueError as error:
+        raise SettingError(f"{name}: `{environ[name]}`: {error}") from error

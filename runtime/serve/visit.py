@@ -12,6 +12,7 @@ from urllib.parse import quote
 from runtime.decision.route import Route
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
+from runtime.wire.keep_alive import KeepAlive
 
 DIGEST_CHARS = 12
 """Of a plan's digest, in headers and logs: 48 bits tell all policies of one operator apart."""
@@ -37,6 +38,7 @@ class Visit:
         status: HTTP status sent; 499 when the client left before.
         rule: Label of the rule that decided.
         waited_s: Spent waiting for providers until the head; what is left of the time is ours, the overhead.
+        keep_alive: Signs of life that its stream is to have, or None.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
     """
 
@@ -64,6 +66,7 @@ class Visit:
     overhead_s: float | None = None
     explained: bytes | None = None
     waited_s: float = 0.0
+    keep_alive: KeepAlive | None = None
 
     def head(self, status: int) -> Headers:
         """Note that the head of the answer goes out now, and return the headers that say why."""

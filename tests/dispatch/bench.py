@@ -16,7 +16,7 @@ from runtime.decision.route import Candidate, Route
 from runtime.dispatch.dispatcher import Dispatcher
 from runtime.dispatch.httpx_transport import HttpxTransport
 from runtime.dispatch.pool import Http1Transport
-from runtime.dispatch.record import Note, Record
+from runtime.dispatch.record import Client, Note, Record
 from runtime.dispatch.transport import Outgoing, Response, Transport
 from runtime.health.health import Health
 from runtime.wire import request as wire_request
@@ -162,7 +162,7 @@ class Bench:
         attempts: tuple[int, ...] = (0, 1),
         targets: tuple[int, ...] = (0, 0),
         headers: Mapping[str, str] | None = None,
-        client: FakeClient | None = None,
+        client: Client | None = None,
         escalation: tuple[int, ...] = (),
         shadow: tuple[int, ...] = (),
         shadow_rule: Shadow | None = None,

@@ -12,7 +12,7 @@ class FakeClient:
     """Keeps everything.
 
     Attributes:
-        status, headers, endpoint, attempts: Of the head; None before it.
+        status, headers, endpoint, attempts, waited_s: Of the head; None before it.
         chunks: What was sent, call by call.
         is_closed: Whether the last byte came.
         taking: While clear, sending waits.
@@ -23,6 +23,7 @@ class FakeClient:
         self.headers: dict[bytes, bytes] = {}
         self.endpoint: str | None = None
         self.attempts = 0
+        self.waited_s = 0.0
         self.chunks: list[bytes] = []
         self.is_closed = False
         self.taking = asyncio.Event()
@@ -44,6 +45,7 @@ class FakeClient:
 
     async def start(self, status: int, headers: Headers, endpoint: str, attempts: int, waited_s: float = 0.0) -> None:
         assert waited_s >= 0
+        self.waited_s = waited_s
         assert self.status is None, "the head is sent once"
         if self.breaks:
             raise ConnectionResetError
