@@ -16,6 +16,7 @@ from router_dsl.plan import Plan, PlanError
 from router_dsl.seal import Key, KeyTextError
 from runtime.dispatch.outgoing import UnusableKeyError
 from runtime.serve.app import RefusedError
+from runtime.serve.keys import KeyFileError
 from runtime.serve.lines import LineWriter, Stream
 from runtime.serve.log import ConsoleLog, JsonLog
 from runtime.serve.router import Log, Router
@@ -83,11 +84,11 @@ def router_of(plan: Plan, settings: Settings, log: Log) -> Router:
     """Return a router for the plan with the keys of this process's environment.
 
     Raises:
-        RefusedError: A key is unusable; stderr says which.
+        RefusedError: A key, or the file of the clients' keys, is unusable; stderr says which.
     """
     try:
         return Router.open(plan, settings, os.environ, log)
-    except UnusableKeyError as error:
+    except (UnusableKeyError, KeyFileError) as error:
         complain(str(error))
         raise RefusedError from error
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "run the tests written in policies",
     "fmt": "lay out policies the one way",
     "build": "compile a policy into a plan",
+    "keys": "make, list and revoke the keys of clients",
 }
 
 BRIEF = tuple(name for name in COMMANDS if name != "serve")

@@ -45,10 +45,10 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         settings = settings_of(os.environ)
-        if not (settings.keys or settings.anonymous or is_loopback(options.host)):
+        if not (settings.needs_key or settings.anonymous or is_loopback(options.host)):
             complain(
                 f"anyone who reaches `{options.host}` could use your providers' keys",
-                "set POINTSMAN_API_KEYS to the keys that clients must send, or POINTSMAN_ANONYMOUS=1 to allow everyone",
+                "set POINTSMAN_KEYS_FILE or POINTSMAN_API_KEYS: clients must send a key; or POINTSMAN_ANONYMOUS=1",
             )
             return USAGE
         file = options.file or Path(settings.policy or SHIPPED)
@@ -196,7 +196,7 @@ def _greet(router: Router, settings: Settings, file: Path, url: str) -> None:
     if lacking:
         rows.append(("", paint(f"without a key: {_some(lacking)}", "dim", on=color)))
     rows.append(("models", _some(models) if models else paint("none can be asked for", "red", on=color)))
-    rows.append(("clients", _clients(settings)))
+    rows.append(("clients", _clients(router)))
     rows.append(("address", paint(f"{url}/v1", "cyan", on=color)))
     print(f"{paint('pointsman', 'bold', on=color)} serves {file}", file=stream)
     for label, text in rows:
@@ -220,17 +220,17 @@ def _providers(router: Router) -> tuple[list[str], list[str]]:
     return ready, lacking
 
 
-def _clients(settings: Settings) -> str:
-    if settings.keys:
-        return f"must send one of {_count(len(settings.keys.digests), 'api key')}"
-    return "anyone who reaches this address" if settings.anonymous else "this machine only, without a key"
+def _clients(router: Router) -> str:
+    if router.settings.needs_key:
+        return f"must send one of {_count(len(router.keyring.keys), 'api key')}"
+    return "anyone who reaches this address" if router.settings.anonymous else "this machine only, without a key"
 
 
 def _curl(router: Router, settings: Settings, url: str) -> str:
     models = router.book.program.models
     usable = (m.name for m in models if any(router.is_configured(index) for index in m.endpoints))
     model = next(usable, models[0].name if models else "any")
-    key = ' -H "authorization: Bearer $YOUR_KEY"' if settings.keys else ""
+    key = ' -H "authorization: Bearer $YOUR_KEY"' if settings.needs_key else ""
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     return f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json'{key} \\\n    -d '{body}'"
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
 
 from runtime.dispatch.transport import Headers
 from runtime.serve.client import Receive, Scope
-from runtime.serve.keys import bearer
+from runtime.serve.keys import ANYONE, Key, bearer
+from runtime.serve.router import Router
 from runtime.serve.settings import Settings
 from runtime.wire import keep_alive as wire_keep_alive
-from runtime.wire.errors import Problem, bad_request, problem, too_large, unauthorized
+from runtime.wire.errors import Problem, bad_request, forbidden, problem, too_large, unauthorized
 from runtime.wire.keep_alive import KeepAlive
 
 GIVEN_UP = "pointsman.given_up"
@@ -50,20 +51,42 @@ def client_ip(scope: Scope, headers: Mapping[str, str], settings: Settings) -> s
     return _peer(scope)
 
 
-def admit(scope: Scope, headers: Mapping[str, str], settings: Settings) -> dict[str, str] | Problem:
-    """Return the attributes of the caller's key, none for an anonymous caller, or why this client may not ask.
+async def admit(router: Router, scope: Scope, headers: Mapping[str, str], now_unix_s: float) -> Key | Problem:
+    """Return the caller's key, `ANYONE` for an anonymous caller, or why this client may not ask.
 
     Without keys only this machine is answered, unless the operator opened the router to everyone.
     """
-    if not settings.keys:
+    settings, keyring = router.settings, router.keyring
+    if not settings.needs_key:
         if settings.anonymous or (_is_local(_peer(scope)) and _is_local_page(headers.get("origin"))):
-            return {}
+            return ANYONE
         return unauthorized("this router answers only its own machine: its operator has set no api keys")
-    key = bearer(headers.get("authorization")) or headers.get("x-api-key")
-    if not key:
+    text = bearer(headers.get("authorization")) or headers.get("x-api-key")
+    if not text:
         return unauthorized("an api key is needed: send `Authorization: Bearer KEY`")
-    known = settings.keys.find(key)
-    return unauthorized("the api key is not known here") if known is None else {"id": known}
+    if keyring.is_due(now_unix_s):
+        await keyring.look(now_unix_s)
+    key = keyring.keys.find(text)
+    if key is None:
+        return unauthorized("the api key is not known here")
+    if key.revoked:
+        return unauthorized("the api key was revoked")
+    return unauthorized("the api key has expired") if key.is_expired(now_unix_s) else key
+
+
+def barred(router: Router, key: Key, policy: str, model: str) -> Problem | None:
+    """Return why a key may not ask this policy for this model, None when it may.
+
+    What the policy makes of the request is the policy's business.
+    """
+    if key.policies is not None and policy not in key.policies:
+        return forbidden(f"the api key may not ask the policy `{policy}`")
+    if key.models is None or model in key.models or model.startswith("@"):
+        return None
+    asked = router.book.named(model)
+    if asked and any(router.book.named(name) == asked for name in key.models):
+        return None
+    return replace(forbidden("the api key may not ask for this model"), param="model")
 
 
 async def body_of(

@@ -64,6 +64,9 @@ async def serve(
         return
     visit.route, visit.rule, visit.policy = way, way.rule.label, policy_name(way.policy, router.book.plan.digest)
     visit.tenant = _text(facts.look("tenant"))
+    if (why_not := asking.barred(router, visit.key, way.policy, found.body.model)) is not None:
+        await refuse(client, visit, why_not, dialect)
+        return
     asked = wish(headers)
     told = decision_record(router.book, way, facts) if asked is not Wish.NOTHING else None
     if told is not None:
@@ -125,9 +128,10 @@ async def _read(
     router: Router, visit: Visit, scope: Scope, headers: Mapping[str, str], receive: Receive
 ) -> Call | Problem | Unread:
     settings = router.settings
-    key = asking.admit(scope, headers, settings)
+    key = await asking.admit(router, scope, headers, visit.began_unix_s)
     if isinstance(key, Problem):
         return key
+    visit.key = key
     raw = await asking.body_of(scope, headers, receive, settings.body_limit_bytes)
     visit.handed_s = time.perf_counter()
     if not isinstance(raw, bytes):
@@ -138,7 +142,7 @@ async def _read(
         return body
     visit.model, visit.stream = body.model, bool(body.stream)
     if visit.stream:
-        keep = asking.keep_alive(headers, key, settings)
+        keep = asking.keep_alive(headers, key.attributes, settings)
         if isinstance(keep, Problem):
             return keep
         visit.keep_alive = keep
@@ -148,7 +152,7 @@ async def _read(
         headers=headers,
         body=body,
         raw=raw,
-        key=key,
+        key=key.attributes,
         client_ip=asking.client_ip(scope, headers, settings),
         now_s=visit.began_unix_s,
         region=settings.region,

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
 
 PREFIX = "sha256:"
 
 ID_CHARS = 12
-"""Of a key's digest, which names it to policies and logs without giving it away."""
+"""Of a key's digest, which names one of the environment to policies and logs without giving it away."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class KeyFormatError(ValueError):
     """An entry of the key list that can be neither a key nor a digest."""
 
 
+class KeyFileError(ValueError):
+    """A key file that cannot be used; the message says which line of which file, and never quotes a digest."""
+
+
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys that open this router; none means that anyone on this machine may ask.
+class Key:
+    """One client's key: what it is known by, never itself.
 
     Attributes:
-        digests: SHA-256 of each key.
+        digest: SHA-256 of the key.
+        attributes: What policies read as `key.NAME`; `id` tells it from the others.
+        expires_unix_s: From when on it opens nothing, or None.
+        revoked: Whether it opens nothing any more.
+        policies: Names of the policies it may ask, None for all.
+        models: Names or other names of the models it may ask for, None for all.
     """
 
-    digests: tuple[bytes, ...] = ()
+    digest: bytes
+    attributes: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    expires_unix_s: float | None = None
+    revoked: bool = False
+    policies: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+
+    def is_expired(self, now_unix_s: float) -> bool:
+        """Whether its time is over."""
+        return self.expires_unix_s is not None and now_unix_s >= self.expires_unix_s
+
+
+ANYONE = Key(b"")
+"""Stands for a client that needs no key."""
+
+_NOBODY = Key(bytes(sha256().digest_size))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that open this router.
+
+    Attributes:
+        by_digest: Each by the SHA-256 of it.
+    """
+
+    by_digest: Mapping[bytes, Key] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, keys: Iterable[Key]) -> Keys:
+        """Return these keys; of two that are the same the later one counts."""
+        return cls({key.digest: key for key in keys})
 
     @classmethod
     def parse(cls, text: str) -> Keys:
@@ -34,19 +78,25 @@ class Keys:
             KeyFormatError: The digest of an entry is not 64 hex digits.
         """
         entries = [entry.strip() for entry in text.split(",")]
-        return cls(tuple(_digest(entry, place) for place, entry in enumerate(entries, 1) if entry))
+        digests = [_digest(entry, place) for place, entry in enumerate(entries, 1) if entry]
+        return cls.of(Key(digest, {"id": digest.hex()[:ID_CHARS]}) for digest in digests)
 
     def __bool__(self) -> bool:
-        return bool(self.digests)
+        return bool(self.by_digest)
 
-    def find(self, key: str) -> str | None:
-        """Return what tells `key` from the others (`key.id`), None when it is none of them.
+    def __len__(self) -> int:
+        return len(self.by_digest)
 
-        The time it takes does not tell how near a wrong key was, nor which one a right key is.
+    def find(self, text: str) -> Key | None:
+        """Return the key that a client sent, None when it is none of these.
+
+        The time it takes does not tell how near a wrong key was. The table is asked for the SHA-256 of what was sent,
+        by a hash that is keyed at random for each process; only what is the same in all 64 bits of that is compared,
+        and then in constant time.
         """
-        asked = sha256(key.encode("utf-8", "surrogatepass")).digest()
-        matches = [hmac.compare_digest(asked, digest) for digest in self.digests]
-        return asked.hex()[:ID_CHARS] if any(matches) else None
+        asked = sha256(text.encode("utf-8", "surrogatepass")).digest()
+        found = self.by_digest.get(asked, _NOBODY)
+        return found if hmac.compare_digest(found.digest, asked) else None
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -62,11 +112,17 @@ def bearer(authorization: str | None) -> str | None:
 def _digest(entry: str, place: int) -> bytes:
     if not entry.startswith(PREFIX):
         return sha256(entry.encode()).digest()
-    try:
-        digest = bytes.fromhex(entry.removeprefix(PREFIX))
-    except ValueError:
-        digest = b""
-    if len(digest) != sha256().digest_size:
+    digest = digest_of(entry.removeprefix(PREFIX))
+    if digest is None:
         # The entry itself stays out of the message: it may be a mistyped key.
         raise KeyFormatError(f"entry {place}: `{PREFIX}` must be followed by 64 hex digits")
     return digest
+
+
+def digest_of(hexadecimal: str) -> bytes | None:
+    """Return the SHA-256 that 64 hex digits write, or None when they are something else."""
+    try:
+        digest = bytes.fromhex(hexadecimal)
+    except ValueError:
+        return None
+    return digest if len(digest) == sha256().digest_size and len(hexadecimal) == 2 * len(digest) else None

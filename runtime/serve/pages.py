@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
@@ -39,11 +40,11 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
         return _json(told, 200 if told["ready"] else 503)
 
     async def listing(request: Request) -> Response:
-        return _answer(request, router(), models.listing)
+        return await _answer(request, router(), models.listing)
 
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
-        return _answer(request, router(), lambda served: models.find(served, name) or errors.unknown_model(name))
+        return await _answer(request, router(), lambda served: models.find(served, name) or errors.unknown_model(name))
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     for prefix in PREFIXES:
@@ -78,10 +79,12 @@ def dialect_of(path: str) -> Dialect:
     return "openrouter" if path.startswith("/api/") else "openai"
 
 
-def _answer(request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]) -> Response:
+async def _answer(
+    request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]
+) -> Response:
     if router is None:
         return _problem(request, errors.problem(503, "no policy is loaded"))
-    admitted = asking.admit(request.scope, asking.headers_of(request.scope), router.settings)
+    admitted = await asking.admit(router, request.scope, asking.headers_of(request.scope), time.time())
     made = admitted if isinstance(admitted, Problem) else make(router)
     return _problem(request, made) if isinstance(made, Problem) else _json(made)
 

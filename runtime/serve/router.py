@@ -16,6 +16,7 @@ from runtime.dispatch.dispatcher import NOTHING, Dispatcher
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
 from runtime.limits.limits import Limits
+from runtime.serve.keyring import Keyring
 from runtime.serve.settings import Settings
 from runtime.serve.story import besides
 from runtime.serve.transports import Transports
@@ -45,6 +46,7 @@ class Router:
         clock: The dispatcher's time, which health is told in.
         draw: Gives a number in [0, 1) for each request.
         limits: What the policy's limits have counted on this instance.
+        keyring: The clients' keys.
     """
 
     book: Book
@@ -55,6 +57,7 @@ class Router:
     clock: Clock
     draw: Callable[[], float]
     limits: Limits
+    keyring: Keyring
 
     @classmethod
     def open(
@@ -80,7 +83,9 @@ class Router:
 
         Raises:
             runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
+            runtime.serve.keys.KeyFileError: The file with the clients' keys cannot be used.
         """
+        keyring = Keyring(settings.keys, settings.keys_file, log)
         program = plan.program
         clock = LoopClock()
         health = Health(program, seed=int.from_bytes(os.urandom(4), "big"))
@@ -104,7 +109,7 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program))
+        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program), keyring)
 
     def is_configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""

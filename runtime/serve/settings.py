@@ -33,6 +33,7 @@ class Settings:
         policy: File to serve, from `POINTSMAN_POLICY`, or None.
         root: Folder that imports of a `.route` may not leave, from `POINTSMAN_ROOT`; None is the file's own.
         keys: Clients' keys, from `POINTSMAN_API_KEYS`.
+        keys_file: A file with more of them, from `POINTSMAN_KEYS_FILE`, or None.
         anonymous: Without keys, answer anyone and not only this machine: `POINTSMAN_ANONYMOUS`.
         body_limit_bytes: Largest request body read, from `POINTSMAN_BODY_LIMIT`.
         region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
@@ -45,6 +46,7 @@ class Settings:
     policy: str | None = None
     root: str | None = None
     keys: Keys = field(default_factory=Keys)
+    keys_file: str | None = None
     anonymous: bool = False
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES
     region: str | None = None
@@ -52,6 +54,11 @@ class Settings:
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
     plan_keys: tuple[Key, ...] = ()
     stream_keep_alive: KeepAlive | None = None
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether clients must send a key; a file makes it so whatever is in it."""
+        return bool(self.keys) or self.keys_file is not None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -73,6 +80,7 @@ class Settings:
             plan_keys=plan_keys,
             root=environ.get("POINTSMAN_ROOT") or None,
             keys=keys,
+            keys_file=environ.get("POINTSMAN_KEYS_FILE") or None,
             anonymous=_flag("POINTSMAN_ANONYMOUS", environ),
             body_limit_bytes=_size("POINTSMAN_BODY_LIMIT", environ, DEFAULT_BODY_LIMIT_BYTES),
             region=environ.get("POINTSMAN_REGION") or environ.get("AWS_REGION") or None,

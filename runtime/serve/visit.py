@@ -12,6 +12,7 @@ from urllib.parse import quote
 from runtime.decision.route import Route
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
+from runtime.serve.keys import ANYONE, Key
 from runtime.wire.keep_alive import KeepAlive
 
 DIGEST_CHARS = 12
@@ -37,6 +38,7 @@ class Visit:
         is_answered: Whether the answer got its last byte.
         status: HTTP status sent; 499 when the client left before.
         rule: Label of the rule that decided.
+        key: The caller's.
         waited_s: Spent waiting for providers until the head; what is left of the time is ours, the overhead.
         keep_alive: Signs of life that its stream is to have, or None.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
@@ -67,6 +69,7 @@ class Visit:
     explained: bytes | None = None
     waited_s: float = 0.0
     keep_alive: KeepAlive | None = None
+    key: Key = ANYONE
 
     def head(self, status: int) -> Headers:
         """Note that the head of the answer goes out now, and return the headers that say why."""

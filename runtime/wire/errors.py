@@ -174,6 +174,11 @@ def unauthorized(message: str = "the api key is missing or not known") -> Proble
     return problem(401, message)
 
 
+def forbidden(message: str) -> Problem:
+    """Return the 403 for a key that may do other things."""
+    return problem(403, message)
+
+
 def unknown_path(path: str) -> Problem:
     """Return the 404 for a path that is not served."""
     return problem(404, f"there is nothing at `{_shown(path)}`")
