@@ -70,7 +70,7 @@ FEATURES = ("tools", "json", "vision", "audio", "files", "reasoning", "streaming
 
 REQUEST_FIELDS: tuple[Field, ...] = (
     Field("api", "one of", "path", "the interface called", APIS, "chat"),
-    Field("model", "text", "body", "what the client asked for, as sent"),
+    Field("model", "text", "body", "the model the client named, less a variant (`:floor`) and a policy; of `models` the first"),
     Field("stream", "bool", "body", "the answer is to be streamed", baseline=False),
     Field("prompt.text", "text", "body", "all text of the prompt, messages joined by line ends", baseline="Hello"),
     Field("prompt.system", "text", "body", "the system and developer text"),

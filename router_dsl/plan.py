@@ -418,6 +418,10 @@ class Program(msgspec.Struct, frozen=True):
     tests: tuple[Test, ...]
     assertions: tuple[Assertion, ...]
 
+    def declares(self, name: str) -> bool:
+        """Whether a model goes by that name, its own or another."""
+        return any(name == model.name or name in model.aka for model in self.models)
+
 
 # --- trees: the rules of a policy as tables -------------------------------------------------------
 

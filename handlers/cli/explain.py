@@ -18,6 +18,7 @@ from router_dsl.suggest import suggest
 from runtime.decision.book import Book
 from runtime.decision.explain import record
 from runtime.decision.facts import Facts
+from runtime.decision.naming import WishError
 from runtime.decision.rehearsal import Scripted
 from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.serve.app import RefusedError
@@ -89,6 +90,8 @@ def _decide(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, object],
         near = suggest(name, book.policies)
         hint = f"did you mean `{near}`?" if near else f"there are {', '.join(book.policies)}"
         raise facts_said.SaidError(f"there is no policy `{name}`", hint) from error
+    except WishError as error:
+        raise RequestFileError(f"`body`: {error}") from error
     return record(book, found, facts), found
 
 

@@ -106,6 +106,10 @@ class Book:
             ready = self._uses[key] = self._ready(action) if isinstance(action, Use) else None
             return ready
 
+    def declares(self, name: str) -> bool:
+        """Whether a model goes by that name."""
+        return name in self.names
+
     def named(self, model: object) -> tuple[int, ...]:
         """Return the endpoints of the model a client asked for, by name or `aka`; none when it is unknown."""
         return self.names.get(model, ()) if isinstance(model, str) else ()

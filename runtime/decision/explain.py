@@ -33,6 +33,8 @@ def record(book: Book, route: Route, facts: Facts) -> dict[str, object]:
         told["escalation"] = [book.endpoints[endpoint].id for endpoint in route.escalation]
     if route.shadow:
         told["shadow"] = [book.endpoints[endpoint].id for endpoint in route.shadow]
+    if route.wishes is not None:
+        told["wishes"] = route.wishes.told(book.program)
     told["facts"] = report(facts)
     return told
 

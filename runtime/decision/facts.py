@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from router_dsl.fields import DEFAULT_OUTPUT_TOKENS, EFFORTS, JSON_MODES, TASKS, WEEKDAYS
 from router_dsl.plan import FactDecl, Program, Scalar
-from runtime.decision import language, task, tokens
+from runtime.decision import language, naming, task, tokens
 from runtime.decision.state import State
 from runtime.wire import prompt as wire_prompt
 from runtime.wire.prompt import Prompt
@@ -93,6 +93,14 @@ class Facts(dict[str, Value]):
             found = self._prompt = wire_prompt.read(self.call.body)
         return found
 
+    def naming(self, model: str) -> Facts:
+        """Return the facts as they are when the request names only that model."""
+        other = Facts(self.call, self.program, self.state, self._given)
+        other.update(self)
+        other._prompt = self._prompt
+        other["model"] = model
+        return other
+
     def is_given(self, *names: str) -> bool:
         """Whether any of the names was set from outside."""
         given = self._given
@@ -146,6 +154,11 @@ class Facts(dict[str, Value]):
 
 
 # --- the body -------------------------------------------------------------------------------------
+
+
+def _model(facts: Facts) -> Value:
+    body = facts.call.body
+    return body.model if naming.is_plain(body) else naming.first_model(body, facts.program.declares)
 
 
 def _text(facts: Facts) -> Value:
@@ -460,7 +473,7 @@ def address(digits: str) -> str:
 
 _PLAIN: dict[str, Callable[[Facts], Value]] = {
     "api": lambda facts: facts.call.api,
-    "model": lambda facts: facts.call.body.model,
+    "model": _model,
     "stream": lambda facts: facts.call.body.stream is True,
     "prompt.text": _text,
     "prompt.system": _system,

@@ -17,18 +17,11 @@ from router_dsl.plan import Call, Endpoints, Options, Policy, Reject, Requested,
 from runtime.decision import ordering, suitable
 from runtime.decision.book import Book, ReadyTarget, ReadyUse, ReadyWhere
 from runtime.decision.facts import Facts
+from runtime.decision.forbidden import forbidden
 from runtime.decision.state import State
+from runtime.decision.wishes import Wishes, wishes_of
 
 Why = Literal["rejected", "no_endpoints", "model_not_found"]
-
-# What a request needs of an endpoint that says what it supports: fact, the value that needs nothing, feature.
-NEEDS = (
-    ("tools", 0, "tools"),
-    ("json", "none", "json"),
-    ("images", 0, "vision"),
-    ("audio", 0, "audio"),
-    ("files", 0, "files"),
-)
 
 
 class UnknownPolicyError(LookupError):
@@ -71,6 +64,7 @@ class Route(msgspec.Struct, frozen=True):
         options: Those of the deciding rule.
         escalation: As `attempts`, for asking the stronger model of `escalate`; empty without one.
         shadow: Endpoints that may be sent a copy, best first; empty without a `shadow`.
+        wishes: What the client wished of it, None when it only named a model.
         why: Why there is nothing to try, else None.
         status, message: Of a rejection; 0 and empty otherwise.
     """
@@ -85,6 +79,7 @@ class Route(msgspec.Struct, frozen=True):
     message: str = ""
     escalation: tuple[int, ...] = ()
     shadow: tuple[int, ...] = ()
+    wishes: Wishes | None = None
 
     @property
     def policy(self) -> str:
@@ -106,14 +101,18 @@ class _Search:
 
     __slots__ = (
         "asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "groups", "lead", "outer", "state", "steps",
+        "wishes",
     )  # fmt: skip
 
-    def __init__(self, book: Book, facts: Facts, state: State, draw: float) -> None:
+    def __init__(self, book: Book, facts: Facts, state: State, draw: float, wishes: Wishes | None) -> None:
         self.book = book
         self.facts = facts
         self.state = state
         self.draw = ordering.Draw(draw)
-        self.forbidden = _forbidden(book, facts, state)
+        self.wishes = wishes
+        self.forbidden = forbidden(book, facts, state)
+        if wishes is not None:
+            wishes.forbid(book.program, facts, self.forbidden)
         self.steps: list[Step] = []
         self.groups: list[Group] = []
         self.excluded: dict[int, str] = {}
@@ -137,13 +136,16 @@ class _Search:
                 case Call():
                     self.decide(target.policy, outer if use.where is None else (*outer, use.where))
                 case _:
-                    self.add(self._plain(target, use), use, outer)
+                    named = self._arm(target) if isinstance(target, Split) else target
+                    if isinstance(named, Endpoints):
+                        self.add(self.book.plain(named.endpoints, use), use, outer)
+                    elif self.wishes is None or len(self.wishes.named.models) < 2:
+                        self.add(self._named(self.facts["model"], use), use, outer)
+                    else:
+                        self.add_listed(self.wishes, use, outer)
 
-    def _plain(self, target: Requested | Split, use: ReadyUse) -> ReadyTarget:
-        named = self._arm(target) if isinstance(target, Split) else target
-        if isinstance(named, Endpoints):
-            return self.book.plain(named.endpoints, use)
-        endpoints = self.book.named(self.facts["model"])
+    def _named(self, model: object, use: ReadyUse) -> ReadyTarget:
+        endpoints = self.book.named(model)
         if not endpoints:
             self.asked_unknown = True
         return self.book.plain(endpoints, use)
@@ -158,8 +160,72 @@ class _Search:
         if self.lead is None:
             self.lead, self.outer = use, outer
         fit = self.fit(target, use, outer)
-        if fit:
+        if not fit:
+            return
+        if self.wishes is None:
             self.groups.append((fit, use.options.retry + 1))
+        else:
+            self._join([(fit, use.options.retry + 1)], self.wishes)
+
+    def add_listed(self, wishes: Wishes, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> None:
+        """Add the models that the client listed, in its order, as the one target that they are together.
+
+        They share the attempts of that target: one for each model as far as they go, and what is left for the first.
+        """
+        if self.lead is None:
+            self.lead, self.outer = use, outer
+        fits = [self.fit(self._named(self.facts["model"], use), use, outer)]
+        fits += [self._fit_alone(model, wishes, use, outer) for model in wishes.named.models[1:]]
+        fits = [fit for fit in fits if fit]
+        if wishes.is_pooled and fits:
+            together = list(dict.fromkeys(endpoint for fit in fits for endpoint in fit))
+            fits = [self._as_wished(self._in_order(together, use.options))]
+        fits.sort(key=lambda fit: all(wishes.is_too_slow(endpoint, self.state) for endpoint in fit))
+        attempts = use.options.retry + 1
+        others = min(len(fits), attempts) - 1
+        shares = [attempts - others, *[1] * others, *[0] * len(fits)]
+        self._join(list(zip(fits, shares, strict=False)), wishes)
+
+    def _fit_alone(self, model: str, wishes: Wishes, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> Sequence[int]:
+        """Return what is left of a listed model; nothing where asking for it alone would be decided otherwise.
+
+        Without this a list would open what the policy keeps closed: `when model == big and plan != pro -> reject 403`.
+        """
+        facts = self.facts.naming(model)
+        target = self._named(model, use)
+        for step in self.steps:
+            index = self.book.engines[step.policy.name](facts)
+            if index != step.index:
+                reason = f"models: rule {step.policy.rules[index].label} decides for {model}"
+                self._exclude(target.fit, reason)
+                return ()
+        mine, self.forbidden = self.forbidden, forbidden(self.book, facts, self.state)
+        wishes.forbid(self.book.program, facts, self.forbidden)
+        fit = self.fit(target, use, outer)
+        self.forbidden = mine
+        return fit
+
+    def _join(self, groups: list[Group], wishes: Wishes) -> None:
+        """Add groups that stand for one target."""
+        if wishes.is_only_first:
+            if self.groups:
+                for endpoints, _ in groups:
+                    self._exclude(endpoints, "provider.allow_fallbacks")
+                return
+            if not wishes.provider.order:
+                groups = [(self._only_first(endpoints), attempts) for endpoints, attempts in groups]
+        self.groups += groups
+
+    def _only_first(self, endpoints: Sequence[int]) -> Sequence[int]:
+        first = next((e for e in endpoints if self.state.in_service(e)), endpoints[0])
+        self._exclude([e for e in endpoints if e != first], "provider.allow_fallbacks")
+        return (first,)
+
+    def _exclude(self, endpoints: Sequence[int], reason: str) -> None:
+        used = {endpoint for group, _ in self.groups for endpoint in group}
+        for endpoint in endpoints:
+            if endpoint not in used:
+                self.excluded.setdefault(endpoint, reason)
 
     def fit(self, target: ReadyTarget, use: ReadyUse, outer: tuple[ReadyWhere, ...]) -> Sequence[int]:
         """Return what is left of a target, in its order."""
@@ -170,9 +236,14 @@ class _Search:
         fit: Sequence[int] = target.fit
         if narrowed:
             fit = [e for e in fit if self._admits(e, outer if where is None else (*outer, where))]
+        if self.wishes is not None and fit:
+            return self._as_wished(self._in_order(fit, use.options))
         if target.settled is None:
             return self._in_order(fit, use.options) if fit else ()
         return [e for e in target.settled if e in fit] if narrowed else target.settled
+
+    def _as_wished(self, ordered: list[int]) -> list[int]:
+        return ordered if self.wishes is None else self.wishes.arrange(ordered, self.book.program, self.state)
 
     def aside(self, target: Endpoints, most: int) -> tuple[tuple[int, ...], tuple[Candidate, ...]]:
         """Return attempts, `most` at most, and candidates for what runs besides the plan, under the same conditions."""
@@ -196,7 +267,12 @@ class _Search:
 
     def _in_order(self, fit: Sequence[int], options: Options) -> list[int]:
         table = self.book.endpoints
-        ordered = ordering.order(fit, options.by, self.cost, table, self.state, self.draw)
+        by = options.by
+        if self.wishes is not None:
+            by = by if self.wishes.by is None else ((self.wishes.by, 1.0),)
+        ordered = ordering.order(fit, by, self.cost, table, self.state, self.draw)
+        if self.wishes is not None and self.wishes.is_order_said:
+            return ordered  # the client's order is neither balanced nor sticky
         if options.sticky is not None and (key := self.facts[options.sticky]) is not None:
             return ordering.rendezvous(str(key), ordered, table)
         if options.prefer_cache and (key := _cache_key(self.facts)):
@@ -224,64 +300,22 @@ def route(book: Book, policy: str | None, facts: Facts, state: State, draw: floa
 
     Raises:
         UnknownPolicyError: There is no such policy.
+        naming.WishError: The client wishes for what cannot be.
     """
-    name = policy if policy is not None else _selected(book, facts)
+    wishes = wishes_of(facts.call.body, book.declares)
+    name = policy if policy is not None else _selected(book, facts, wishes)
     if name not in book.policies:
         raise UnknownPolicyError(name)
-    search = _Search(book, facts, state, draw)
+    search = _Search(book, facts, state, draw, wishes)
     search.decide(name)
     return _concluded(search)
 
 
-def _selected(book: Book, facts: Facts) -> str:
+def _selected(book: Book, facts: Facts, wishes: Wishes | None) -> str:
+    if wishes is not None and wishes.named.policy is not None:
+        return wishes.named.policy
     asked = facts["model"]
     return asked[1:] if isinstance(asked, str) and asked.startswith("@") else book.default
-
-
-def _forbidden(book: Book, facts: Facts, state: State) -> dict[int, str]:
-    """Return the endpoints that no rule may use for this request, and why."""
-    forbidden: dict[int, str] = {}
-    for guard in book.guards:
-        if not guard.applies(facts):
-            continue
-        refused = guard.refused if guard.test is None else _refused_now(book, guard.test, state)
-        for endpoint in refused:
-            forbidden.setdefault(endpoint, f"guard {guard.name}")
-    if book.smallest_context is not None:
-        _forbid_small(book, facts, forbidden)
-    if book.says_features:
-        _forbid_unable(book, facts, forbidden)
-    return forbidden
-
-
-def _refused_now(book: Book, test: suitable.Test, state: State) -> list[int]:
-    return [
-        endpoint
-        for endpoint, fixed in enumerate(book.fixed)
-        if test(suitable.measured_facts(fixed, endpoint, state)) is False
-    ]
-
-
-def _forbid_small(book: Book, facts: Facts, forbidden: dict[int, str]) -> None:
-    if facts.request_tokens_at_most() <= (book.smallest_context or 0):
-        return
-    tokens = facts["request.tokens"]
-    if not isinstance(tokens, int | float) or tokens <= (book.smallest_context or 0):
-        return
-    for index, endpoint in enumerate(book.endpoints):
-        if endpoint.context is not None and tokens > endpoint.context:
-            forbidden.setdefault(index, f"context {endpoint.context} < {tokens:.0f} tokens")
-
-
-def _forbid_unable(book: Book, facts: Facts, forbidden: dict[int, str]) -> None:
-    needed = [feature for fact, nothing, feature in NEEDS if facts[fact] not in (None, nothing)]
-    if not needed:
-        return
-    for index, endpoint in enumerate(book.endpoints):
-        if endpoint.supports is not None:
-            lacking = [feature for feature in needed if feature not in endpoint.supports]
-            if lacking:
-                forbidden.setdefault(index, f"supports no {', '.join(lacking)}")
 
 
 def _caches(price_cached: int | None, price_in: int | None) -> bool:
@@ -312,19 +346,26 @@ def _concluded(search: _Search) -> Route:
         if options.shadow is not None:
             shadow = tuple(candidate.endpoint for candidate in search.aside(options.shadow.target, 1)[1])
         excluded = _exclusions(search)
-        return Route(steps, candidates, excluded, attempts, options, escalation=escalation, shadow=shadow)
+        return Route(
+            steps, candidates, excluded, attempts, options, escalation=escalation, shadow=shadow, wishes=search.wishes
+        )
     excluded = _exclusions(search)
     last = steps[-1].rule
     if isinstance(last.action, Reject):
         message = last.action.message or f"rejected by rule {last.label}"
-        return Route(steps, (), excluded, (), None, "rejected", last.action.status, message)
+        return Route(steps, (), excluded, (), None, "rejected", last.action.status, message, wishes=search.wishes)
     if not excluded and search.asked_unknown:
-        asked = search.facts["model"]
-        message = "the request names no model" if asked is None else f"the model `{asked}` is not served here"
-        return Route(steps, (), (), (), None, "model_not_found", 404, message)
+        message = _unknown(search.facts["model"], search.wishes)
+        return Route(steps, (), (), (), None, "model_not_found", 404, message, wishes=search.wishes)
     reasons = ", ".join(dict.fromkeys(search.excluded.values()))
     message = f"no endpoint is left for rule {last.label}" + (f": {reasons}" if reasons else "")
-    return Route(steps, (), excluded, (), None, "no_endpoints", 404, message)
+    return Route(steps, (), excluded, (), None, "no_endpoints", 404, message, wishes=search.wishes)
+
+
+def _unknown(asked: object, wishes: Wishes | None) -> str:
+    if wishes is not None and len(wishes.named.models) > 1:
+        return f"none of the models {', '.join(f'`{name}`' for name in wishes.named.models)} is served here"
+    return "the request names no model" if asked is None else f"the model `{asked}` is not served here"
 
 
 def _exclusions(search: _Search) -> tuple[Exclusion, ...]:

@@ -12,7 +12,7 @@ from runtime.health.endpoint import EndpointHealth, Permit, Slots
 # usually batches, so that loads of limited and unlimited providers can be compared.
 USUAL_CAPACITY = 64
 
-QUANTILES = {"ttft.p50": 0.50, "ttft.p90": 0.90, "ttft.p95": 0.95, "ttft.p99": 0.99}
+QUANTILES = {"ttft.p50": 0.50, "ttft.p75": 0.75, "ttft.p90": 0.90, "ttft.p95": 0.95, "ttft.p99": 0.99}
 
 
 class Snapshot:

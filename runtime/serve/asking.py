@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
@@ -74,19 +74,23 @@ async def admit(router: Router, scope: Scope, headers: Mapping[str, str], now_un
     return unauthorized("the api key has expired") if key.is_expired(now_unix_s) else key
 
 
-def barred(router: Router, key: Key, policy: str, model: str) -> Problem | None:
-    """Return why a key may not ask this policy for this model, None when it may.
+def barred(router: Router, key: Key, policy: str, models: Sequence[str]) -> Problem | None:
+    """Return why a key may not ask this policy for these models, None when it may.
 
     What the policy makes of the request is the policy's business.
     """
     if key.policies is not None and policy not in key.policies:
         return forbidden(f"the api key may not ask the policy `{policy}`")
-    if key.models is None or model in key.models or model.startswith("@"):
-        return None
-    asked = router.book.named(model)
-    if asked and any(router.book.named(name) == asked for name in key.models):
+    if key.models is None or all(_is_allowed(router, key.models, model) for model in models):
         return None
     return replace(forbidden("the api key may not ask for this model"), param="model")
+
+
+def _is_allowed(router: Router, allowed: Collection[str], model: str) -> bool:
+    if model in allowed or model.startswith("@"):
+        return True
+    asked = router.book.named(model)
+    return bool(asked) and any(router.book.named(name) == asked for name in allowed)
 
 
 async def body_of(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runtime.decision.explain import answer_cost_nusd
 from runtime.decision.explain import record as decision_record
 from runtime.decision.facts import Call, Facts
+from runtime.decision.naming import WishError
 from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
@@ -59,12 +60,16 @@ async def serve(
         facts[f"over {name}"] = router.limits.is_over(name, facts, now_s)
     try:
         way = route(router.book, None, facts, state, router.draw())
-    except UnknownPolicyError:
-        await refuse(client, visit, _unknown_policy(router, found.body.model), dialect)
+    except UnknownPolicyError as error:
+        await refuse(client, visit, _unknown_policy(router, str(error.args[0])), dialect)
+        return
+    except WishError as error:
+        await refuse(client, visit, error.problem, dialect)
         return
     visit.route, visit.rule, visit.policy = way, way.rule.label, policy_name(way.policy, router.book.plan.digest)
     visit.tenant = _text(facts.look("tenant"))
-    if (why_not := asking.barred(router, visit.key, way.policy, found.body.model)) is not None:
+    named = (found.body.model,) if way.wishes is None else way.wishes.named.models
+    if (why_not := asking.barred(router, visit.key, way.policy, named)) is not None:
         await refuse(client, visit, why_not, dialect)
         return
     asked = wish(headers)
@@ -230,10 +235,10 @@ async def refuse(
     await client.answer(problem.status_in(dialect), headers, problem.to_bytes(dialect, visit.request_id), rest_bytes)
 
 
-def _unknown_policy(router: Router, model: str) -> Problem:
+def _unknown_policy(router: Router, asked: str) -> Problem:
     names = ", ".join(f"`@{name}`" for name in router.book.policies)
-    shown = "".join(char if char.isprintable() else "?" for char in model[:100])
-    return errors.bad_request(f"there is no policy `{shown}`; there are {names}", "model", "policy_not_found")
+    said = f"there is no policy `@{errors.printable(asked)}`; there are {names}"
+    return errors.bad_request(said, "model", "policy_not_found")
 
 
 def _no_way(way: Route, model: str) -> Problem:

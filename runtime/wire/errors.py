@@ -181,17 +181,17 @@ def forbidden(message: str) -> Problem:
 
 def unknown_path(path: str) -> Problem:
     """Return the 404 for a path that is not served."""
-    return problem(404, f"there is nothing at `{_shown(path)}`")
+    return problem(404, f"there is nothing at `{printable(path)}`")
 
 
 def method_not_allowed(method: str, path: str) -> Problem:
     """Return the 405."""
-    return problem(405, f"`{_shown(path)}` does not answer to {_shown(method)}")
+    return problem(405, f"`{printable(path)}` does not answer to {printable(method)}")
 
 
 def unknown_model(model: str) -> Problem:
     """Return OpenAI's 404 `model_not_found`."""
-    shown = _shown(model)
+    shown = printable(model)
     availability = {"code": "model_not_found", "retryable": False, "requested_models": [shown]}
     found = problem(404, f"the model `{shown}` does not exist", code="model_not_found", param="model")
     return replace(found, availability=availability)
@@ -208,7 +208,7 @@ def no_endpoints(message: str, excluded_by: tuple[str, ...] = (), model: str | N
     availability: dict[str, object] = {
         "code": "no_endpoints",
         "retryable": False,
-        "requested_models": [_shown(model)] if model else [],
+        "requested_models": [printable(model)] if model else [],
     }
     if excluded_by:
         availability["excluded_by"] = list(excluded_by)
@@ -252,8 +252,8 @@ def internal() -> Problem:
     return problem(500, "the router failed to handle this request")
 
 
-def _shown(text: str) -> str:
-    """User text fit for a message: printable, encodable and not endless."""
+def printable(text: str) -> str:
+    """Return user text fit for a message: printable, encodable and not endless."""
     clean = "".join(char if char.isprintable() else "?" for char in text[:200])
     return clean + "…" if len(text) > 200 else clean
 

@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Raw
 
 from router_dsl.plan import Scalar
-from runtime.wire.errors import Problem, bad_request
+from runtime.wire import preferences
+from runtime.wire.errors import Problem, bad_request, printable
+from runtime.wire.preferences import Models, Preferences, Route
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -72,14 +74,23 @@ class TextFormat(msgspec.Struct, frozen=True):
     format: Typed | None = None
 
 
+class Plugin(msgspec.Struct, frozen=True):
+    """An entry of `plugins`."""
+
+    id: str = ""
+    enabled: bool | None = None
+
+
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """What every interface has in common; fields we do not route on are skipped.
 
     Attributes:
-        model: What the client asked for, as sent.
+        model: What the client asked for, as sent; the first of `models` when it named only those.
+        models: Further models to try, in order.
+        provider: Which endpoints the client wants.
     """
 
-    model: str
+    model: str = ""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | float | None = None
@@ -94,6 +105,14 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     prompt_cache_key: str | None = None
     metadata: dict[str, Raw] | None = None
+    models: Models | None = None
+    provider: Preferences | None = None
+    route: Route | None = None
+    preset: str | None = None
+    plugins: list[Plugin] | None = None
+    transforms: list[Raw] | None = None
+    debug: dict[str, Raw] | None = None
+    stop_server_tools_when: Raw = Raw()
 
     @property
     def wants_usage(self) -> bool:
@@ -175,15 +194,53 @@ def decode(api: str, raw: bytes) -> Body | Problem:
     except RecursionError:
         return bad_request("the request body is nested too deeply", code="invalid_json")
     if not body.model:
-        return bad_request("`model` must not be empty", "model")
+        if not body.models:
+            return _without_model(raw)
+        body = msgspec.structs.replace(body, model=body.models[0])
     if isinstance(body, Chat | Messages) and not body.messages:
         return bad_request("`messages` must not be empty", "messages")
+    if body.session_id is not None and len(body.session_id) > MAX_SESSION_CHARS:
+        return bad_request(f"`session_id` is longer than {MAX_SESSION_CHARS} characters", "session_id", "invalid_value")
+    if body.provider is not None and (wrong := preferences.refusal(body.provider)) is not None:
+        return bad_request(wrong.message, wrong.param, wrong.code)
+    if body.plugins or body.transforms or body.debug or body.stop_server_tools_when:
+        return _unsupported(body) or body
     return body
+
+
+MAX_SESSION_CHARS = 256
+"""OpenRouter's."""
+
+
+def _without_model(raw: bytes) -> Problem:
+    if "model" in _OBJECT.decode(raw):
+        return bad_request("`model` must not be empty", "model")
+    return bad_request("`model` is required", "model", "missing_required_parameter")
+
+
+def _unsupported(body: Body) -> Problem | None:
+    """Return the refusal of what OpenRouter does to requests and answers, and this router does not; None for off."""
+    param, what = "", ""
+    on = [plugin.id for plugin in body.plugins or () if plugin.enabled is not False]
+    if on:
+        param, what = "plugins", f"the plugin `{printable(on[0])}`"
+    elif body.transforms:
+        param, what = "transforms", "changing messages on the way"
+    elif body.debug and any(bytes(value) not in (b"false", b"null") for value in body.debug.values()):
+        param, what = "debug", "showing what was sent to the provider"
+    elif bytes(body.stop_server_tools_when) not in (b"", b"null"):
+        param, what = "stop_server_tools_when", "running tools"
+    if not what:
+        return None
+    return bad_request(f"{what} is not supported by this router; leave `{param}` out", param, "unsupported_parameter")
 
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _LACKS = re.compile(r"Object missing required field `([^`]+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_NO_VALUE = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
+_LENGTH = re.compile(r"Expected `(?:str|array)` of length (<=|>=) ([0-9]+)")
 _WORDS = {
     "str": "text",
     "int": "a number",
@@ -208,6 +265,14 @@ def _invalid(error: str) -> Problem:
         kinds = dict.fromkeys(_WORDS.get(kind, kind) for kind in expected[1].split(" | ") if kind != "null")
         got = _WORDS.get(expected[2], expected[2])
         return bad_request(f"{subject} must be {' or '.join(kinds)}, not {got}", param, "invalid_type")
+    if unknown := _UNKNOWN.fullmatch(what):
+        name = printable(unknown[1])
+        return bad_request(preferences.unknown_field(path, name), f"{path}.{name}", "unknown_parameter")
+    if value := _NO_VALUE.fullmatch(what):
+        return bad_request(preferences.no_value(path, printable(value[1])), param, "invalid_value")
+    if length := _LENGTH.match(what):
+        said = f"has more than {length[2]} entries or characters" if length[1] == "<=" else "must not be empty"
+        return bad_request(f"{subject} {said}", param, "invalid_value")
     return bad_request(f"{subject} is out of range", param, "invalid_value")
 
 

@@ -93,7 +93,7 @@ def test_a_missing_field_is_named() -> None:
     assert refused(b'{"messages":[{"role":"user","content":"hi"}]}').param == "model"
     assert refused(b'{"model":"m"}').param == "messages"
     assert refused(b'{"model":"m"}', "embeddings").param == "input"
-    assert refused(b"{}").param == "model"
+    assert refused(b"{}").param == "messages"
 
 
 def test_messages_speak_of_json_not_of_python() -> None:
