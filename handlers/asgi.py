@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-from handlers.loading import SHIPPED, log_to, plan_of, router_of, settings_of
+from handlers.loading import SHIPPED, log_to, router_at, settings_of
 from runtime.serve.app import App
 from runtime.serve.router import Router
 
@@ -18,12 +17,7 @@ def load() -> Router:
         runtime.serve.app.RefusedError: There is nothing to serve; stderr says why.
     """
     settings = settings_of(os.environ)
-    plan = plan_of(
-        Path(settings.policy) if settings.policy else SHIPPED,
-        Path(settings.root) if settings.root else None,
-        settings.plan_keys,
-    )
-    return router_of(plan, settings, log_to(sys.stdout, json_lines=False))
+    return router_at(settings.policy or str(SHIPPED), settings, log_to(sys.stdout, json_lines=False))
 
 
 app = App(load)

@@ -13,10 +13,15 @@ from router_dsl.source import Diagnostic, in_order
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A plan, or None with the errors that stand against it; warnings come with either."""
+    """A plan, or None with the errors that stand against it; warnings come with either.
+
+    Attributes:
+        files: What it was compiled from, the root file first.
+    """
 
     plan: Plan | None
     diagnostics: list[Diagnostic]
+    files: tuple[Path, ...] = ()
 
 
 def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> Compiled:
@@ -47,8 +52,9 @@ def compile_source(path: Path, root: Path | None = None) -> Compiled:
     files, found = load(path, root)
     if not files:
         return Compiled(None, in_order(found))
+    sources = tuple(Path(file.span.source.name) for file in files)
     program, more = check(files, found)
     diagnostics = in_order([*found, *more])
     if program is None or any(d.severity == "error" for d in diagnostics):
-        return Compiled(None, diagnostics)
-    return Compiled(build(program, source_digest(files)), diagnostics)
+        return Compiled(None, diagnostics, sources)
+    return Compiled(build(program, source_digest(files)), diagnostics, sources)

@@ -6,12 +6,14 @@ import errno
 import io
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from handlers.cli.output import complain, show
-from handlers.compiled import compile_file
+from handlers.compiled import Compiled, compile_file
+from handlers.route_source import RouteSource
 from router_dsl.plan import Plan, PlanError
 from router_dsl.seal import Key, KeyTextError
 from runtime.dispatch.outgoing import UnusableKeyError
@@ -19,8 +21,10 @@ from runtime.serve.app import RefusedError
 from runtime.serve.keys import KeyFileError
 from runtime.serve.lines import LineWriter, Stream
 from runtime.serve.log import ConsoleLog, JsonLog
+from runtime.serve.renewal import Renewal
 from runtime.serve.router import Log, Router
-from runtime.serve.settings import SettingError, Settings
+from runtime.serve.settings import FILE_REFRESH_S, SettingError, Settings
+from runtime.serve.source import FileSource, Source
 
 SHIPPED = Path(__file__).resolve().parent.parent / "rules" / "default.route"
 """What is served when nobody says what: simulated providers, and the real ones whose keys are set."""
@@ -54,6 +58,13 @@ def plan_of(file: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> P
         NoFileError: It cannot be read; stderr says so.
         RefusedError: It is not a usable plan, or does not compile; stderr says why.
     """
+    plan = _compiled(file, root, keys).plan
+    assert plan is not None
+    return plan
+
+
+def _compiled(file: Path, root: Path | None, keys: Sequence[Key]) -> Compiled:
+    """Return what `plan_of` does, with the files it was made of."""
     try:
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -77,7 +88,52 @@ def plan_of(file: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> P
     if compiled.plan is None:
         complain(f"`{file}` does not compile")
         raise RefusedError
-    return compiled.plan
+    return compiled
+
+
+def router_at(where: str, settings: Settings, log: Log, root: Path | None = None) -> Router:
+    """Return a router for the policy at a place, which takes over what is found there later.
+
+    Args:
+        where: A `.route` or `.plan` file. While it is unusable, the fallback of the settings is served, if any.
+        settings: Of this process.
+        log: Gets the router's events.
+        root: Folder that imports may not leave; else the settings', else the file's own.
+
+    Raises:
+        NoFileError: There is no such file; stderr says so.
+        RefusedError: There is nothing to serve; stderr says why.
+    """
+    if root is None and settings.root:
+        root = Path(settings.root)
+    tag: str | None = None
+    source: Source
+    try:
+        source, plan, tag = _from_file(Path(where), root, settings)
+    except RefusedError:
+        if settings.policy_fallback is None:
+            raise
+        source = _file_source(Path(where), root)
+        plan = plan_of(Path(settings.policy_fallback), root, settings.plan_keys)
+        complain(f"serving the fallback `{settings.policy_fallback}` until `{source.name}` is usable")
+    router = router_of(plan, settings, log)
+    every_s = FILE_REFRESH_S if settings.policy_refresh_s is None else settings.policy_refresh_s
+    if every_s:
+        router.renewal = Renewal(source, every_s, settings.plan_keys, tag=tag)
+    return router
+
+
+def _from_file(path: Path, root: Path | None, settings: Settings) -> tuple[Source, Plan, str | None]:
+    """Return a file as a source, the plan that is there now, and its mark, None when it is to be looked at again."""
+    began_ns = time.time_ns()
+    compiled = _compiled(path, root, settings.plan_keys)
+    assert compiled.plan is not None
+    source = _file_source(path, root, compiled.files)
+    return source, compiled.plan, source.tag(began_ns)
+
+
+def _file_source(path: Path, root: Path | None, files: Sequence[Path] = ()) -> FileSource | RouteSource:
+    return FileSource(path) if path.suffix == ".plan" else RouteSource(path, root, files)
 
 
 def router_of(plan: Plan, settings: Settings, log: Log) -> Router:

@@ -16,6 +16,7 @@ from router_dsl.compile.certify import verify
 from router_dsl.load import is_unread
 from router_dsl.plan import Plan, encode
 from router_dsl.seal import Key, KeyTextError, open_plan, read_keys, seal
+from router_dsl.testing import Result
 from runtime.decision.book import Book
 from runtime.decision.rehearsal import failures
 
@@ -48,14 +49,17 @@ def main(argv: Sequence[str]) -> int:
     plan, findings = compiled.plan, compiled.diagnostics
     if not options.json:
         show(findings, sys.stderr)
-    told: dict[str, object] = {"findings": [finding.to_json() for finding in findings]}
-    failed = 0
+    told: dict[str, object] = {
+        "findings": [finding.to_json() for finding in findings],
+        "sources": [str(file) for file in compiled.files],
+    }
     if plan is not None:
         data = encode(plan)
         written = open_plan(data)  # what was written down, not what was meant to be
         verify(written)
         failed = _rehearse(written)
         if failed:
+            told["failed_tests"] = [result.test.name for result in failed]
             # A router that is told to take it over runs the same tests first, and would refuse it.
             plan = None
     if plan is not None:
@@ -102,14 +106,14 @@ def _signing_key() -> Key | None:
     return keys[0]
 
 
-def _rehearse(plan: Plan) -> int:
-    """Run the policy's own tests on the plan, say which fail, and return how many."""
+def _rehearse(plan: Plan) -> list[Result]:
+    """Run the policy's own tests on the plan, say which fail, and return those."""
     failed = failures(Book(plan)) if plan.program.tests else []
     for result in failed:
         complain(f"{result.test.file}:{result.line}: test `{result.test.name}` fails: {result.message.splitlines()[0]}")
     if failed:
         complain("no plan is written", "mend the policy or the tests; `pointsman test` tells more of them")
-    return len(failed)
+    return failed
 
 
 def facts_of(plan: Plan, output: Path, size: int, key: Key | None = None) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handlers.cli.output import FOUND, OK, USAGE, complain, paint, wants_color
-from handlers.loading import SHIPPED, NoFileError, log_to, plan_of, router_of, settings_of
+from handlers.loading import SHIPPED, NoFileError, log_to, router_at, settings_of
 from runtime.serve.app import App, RefusedError
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings, is_loopback
@@ -51,9 +51,8 @@ def main(argv: Sequence[str]) -> int:
                 "set POINTSMAN_KEYS_FILE or POINTSMAN_API_KEYS: clients must send a key; or POINTSMAN_ANONYMOUS=1",
             )
             return USAGE
-        file = options.file or Path(settings.policy or SHIPPED)
-        plan = plan_of(file, options.root or (Path(settings.root) if settings.root else None), settings.plan_keys)
-        router = router_of(plan, settings, log_to(sys.stdout, json_lines=options.json_logs))
+        file = options.file or settings.policy or str(SHIPPED)
+        router = router_at(file, settings, log_to(sys.stdout, json_lines=options.json_logs), options.root)
     except NoFileError:
         return USAGE
     except RefusedError:
@@ -75,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         nargs="?",
-        type=Path,
         help="a .route or .plan file (default: $POINTSMAN_POLICY, else the policy that ships with pointsman)",
     )
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})")
@@ -176,7 +174,7 @@ def _server(router: Router) -> Server:
 # --- what it says at the start --------------------------------------------------------------------
 
 
-def _greet(router: Router, settings: Settings, file: Path, url: str) -> None:
+def _greet(router: Router, settings: Settings, file: str, url: str) -> None:
     """Tell a person what is served and how to try it, and the log that serving begins."""
     # Standard output carries the log; only where a person reads it, the greeting joins it there.
     stream = sys.stdout if sys.stdout.isatty() else sys.stderr
@@ -203,9 +201,7 @@ def _greet(router: Router, settings: Settings, file: Path, url: str) -> None:
         print(f"  {paint(f'{label:<10}', 'dim', on=color)} {text}", file=stream)
     print(f"\ntry it:\n{_curl(router, settings, url)}\n", file=stream, flush=True)
     if stream is sys.stderr:
-        router.log(
-            {"event": "serving", "url": url, "policy": book.default, "digest": book.plan.digest, "file": str(file)}
-        )
+        router.log({"event": "serving", "url": url, "policy": book.default, "digest": book.plan.digest, "file": file})
 
 
 def _providers(router: Router) -> tuple[list[str], list[str]]:

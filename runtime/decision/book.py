@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import msgspec
@@ -95,6 +96,13 @@ class Book:
         self.smallest_context = min((e.context for e in self.endpoints if e.context is not None), default=None)
         self.says_features = any(e.supports is not None for e in self.endpoints)
         self._uses: dict[tuple[str, int], ReadyUse | None] = {}
+
+    def without(self, unconfigured: Collection[int]) -> Book:
+        """Return the same book for where these endpoints cannot be used; engines and tables are shared."""
+        found = copy(self)
+        found.unconfigured = frozenset(unconfigured)
+        found._uses = {}
+        return found
 
     def use(self, policy: str, rule: int) -> ReadyUse | None:
         """Return a rule's action, worked out on first use; None when it rejects."""

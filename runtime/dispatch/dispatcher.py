@@ -64,6 +64,7 @@ class Dispatcher:
         clock: Monotonic time and alarms.
         note: Told about what happens besides requests: shadow copies, waking.
         digest: Of the policy; part of what answers are kept under.
+        heir_of: Whose budgets and work besides requests go on here; its transports must be these.
 
     Raises:
         UnusableKeyError: A provider's key cannot be sent in a header.
@@ -81,24 +82,49 @@ class Dispatcher:
         clock: Clock | None = None,
         note: Callable[[Note], None] = unheard,
         digest: str = "",
+        heir_of: Dispatcher | None = None,
     ) -> None:
         self._program = program
         self._names = tuple(endpoint.id for endpoint in program.endpoints)
         self._health = health
         self._transports = transports
+        self._keys, self._secrets = keys, secrets
         self._addresses = Addresses(program, keys, secrets)
         self._draw = draw
         self._clock: Clock = LoopClock() if clock is None else clock
         self._note = note
-        self._retries = Budget(RETRY_SHARE, RETRY_STOCK, RETRY_REFILL_PER_S, full=True)
-        self._hedges: dict[Hedge, Budget] = {}
-        self._background = Background()
-        self._copies = Room()
+        if heir_of is None:
+            self._retries = Budget(RETRY_SHARE, RETRY_STOCK, RETRY_REFILL_PER_S, full=True)
+            self._hedges: dict[Hedge, Budget] = {}
+            self._background = Background()
+            self._copies = Room()
+        else:
+            self._retries, self._hedges = heir_of._retries, heir_of._hedges
+            self._background, self._copies = heir_of._background, heir_of._copies
         self._digest = digest
         self._cache: Cache | None = None
         self._rouse: Callable[[int], None] | None = None
         if any(provider.wake is not None for provider in program.providers):
             self._rouse = Waker(program, health, self._addresses, transports, self._clock, self._background, note).rouse
+
+    def succeed(self, program: Program, health: Health, digest: str) -> Dispatcher:
+        """Return the dispatcher of another plan: the same connections, keys, clock and budgets; close either, not both.
+
+        Raises:
+            UnusableKeyError: A provider's key cannot be sent in a header.
+        """
+        return Dispatcher(
+            program,
+            health,
+            self._transports,
+            self._keys,
+            self._draw,
+            secrets=self._secrets,
+            clock=self._clock,
+            note=self._note,
+            digest=digest,
+            heir_of=self,
+        )
 
     def configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from router_dsl import plan
 from runtime.health.clock import Clock
@@ -62,24 +62,55 @@ class Snapshot:
 class Health:
     """The health of every endpoint of a program, as this instance has seen it; owned by one `Router`."""
 
-    __slots__ = ("_clock", "_endpoints", "_ids")
+    __slots__ = ("_clock", "_endpoints", "_ids", "_program", "_seed")
 
-    def __init__(self, program: plan.Program, seed: int = 0) -> None:
-        """Start without knowing anything.
+    def __init__(self, program: plan.Program, seed: int = 0, *, heir_of: Health | None = None) -> None:
+        """Start without knowing anything, or with what is known of the endpoints that another program had, too.
 
         Args:
             program: Its endpoints and providers; indices are the program's.
             seed: Differs between instances, so that their probes do not come all at once.
+            heir_of: Whose endpoints live on here; attempts that it began go on counting.
         """
-        self._clock = Clock()
+        self._program = program
+        self._clock: Clock = Clock() if heir_of is None else heir_of._clock
+        self._seed: int = seed if heir_of is None else heir_of._seed
         self._ids = tuple(endpoint.id for endpoint in program.endpoints)
-        shared = tuple(None if provider.limit is None else Slots(provider.limit) for provider in program.providers)
-        self._endpoints = tuple(
-            EndpointHealth(
-                f"{seed}:{endpoint.id}", shared[endpoint.provider], program.providers[endpoint.provider].cold
-            )
-            for endpoint in program.endpoints
-        )
+        known = {} if heir_of is None else heir_of._known()
+        shared = self._slots(known)
+        self._endpoints = tuple(self._endpoint(endpoint, shared, known) for endpoint in program.endpoints)
+
+    def _slots(self, known: Mapping[object, EndpointHealth]) -> tuple[Slots | None, ...]:
+        """Return the slots of every provider; those of one that stays keep what is in flight."""
+        providers = self._program.providers
+        found: list[Slots | None] = [None if one.limit is None else Slots(one.limit) for one in providers]
+        for endpoint in self._program.endpoints:
+            heritage, limit = known.get(self._identity(endpoint)), providers[endpoint.provider].limit
+            if limit is not None and heritage is not None and heritage.shared is not None:
+                found[endpoint.provider] = heritage.shared
+                heritage.shared.limit = limit
+        return tuple(found)
+
+    def _endpoint(
+        self, endpoint: plan.Endpoint, shared: Sequence[Slots | None], known: Mapping[object, EndpointHealth]
+    ) -> EndpointHealth:
+        found = known.get(self._identity(endpoint))
+        if found is None:
+            habit = self._program.providers[endpoint.provider].cold
+            return EndpointHealth(f"{self._seed}:{endpoint.id}", shared[endpoint.provider], habit)
+        found.shared = shared[endpoint.provider]
+        return found
+
+    def _known(self) -> dict[object, EndpointHealth]:
+        return {
+            self._identity(endpoint): found
+            for endpoint, found in zip(self._program.endpoints, self._endpoints, strict=True)
+        }
+
+    def _identity(self, endpoint: plan.Endpoint) -> object:
+        """Return what makes an endpoint the same in two programs: its name, where it is and what it is asked for."""
+        provider = self._program.providers[endpoint.provider]
+        return endpoint.id, provider.url, provider.cold, endpoint.upstream
 
     def begin(self, endpoint: int, now_s: float) -> Permit:
         """Return the permit of an attempt that starts now; never refuses.

@@ -67,14 +67,30 @@ class Limits:
 
     Args:
         program: Whose limits they are.
+        heir_of: Whose counts go on here, where a limit of the same name counts the same thing over the same time.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, heir_of: Limits | None = None) -> None:
         self._limits: tuple[tuple[Limit, Callable[[Facts], bool] | None, dict[tuple[Scalar | None, ...], Window]], ...]
         self._limits = tuple(
-            (limit, None if limit.when is None else condition(limit.when), {}) for limit in program.limits
+            (
+                limit,
+                None if limit.when is None else condition(limit.when),
+                {} if heir_of is None else heir_of._left(limit),
+            )
+            for limit in program.limits
         )
         self.soft = tuple(limit.name for limit in program.limits if limit.soft)
+
+    def _left(self, heir: Limit) -> dict[tuple[Scalar | None, ...], Window]:
+        """Return the windows that a limit of another program goes on with, at that one's amount."""
+        for limit, _, windows in self._limits:
+            if (limit.name, limit.unit, limit.per_s, limit.by) == (heir.name, heir.unit, heir.per_s, heir.by):
+                if limit.amount != heir.amount:
+                    for window in windows.values():
+                        window.limit = heir.amount
+                return windows
+        return {}
 
     def is_over(self, name: str, facts: Facts, now_s: float) -> bool:
         """Whether the soft limit of that name is used up for the request that has these facts."""

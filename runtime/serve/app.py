@@ -57,7 +57,13 @@ class App:
                 self._router = self._load()
             except RefusedError:
                 self._router = None
+            if self._router is not None and self._router.renewal is not None:
+                self._router.renewal.serve(self._router, self._take)
         return self._router
+
+    def _take(self, router: Router) -> None:
+        """Answer the requests that begin from now on with another router."""
+        self._router = router
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -65,6 +71,9 @@ class App:
         path, method = _path(scope), str(scope["method"])
         headers = asking.headers_of(scope)
         router = self.router()
+        renewal = None if router is None else router.renewal
+        if renewal is not None and renewal.is_overdue():
+            router = await renewal.before()
         policy = policy_name(router.book.default, router.book.plan.digest) if router else ""
         visit = Visit(request_id(headers), policy, method, path)
         client = AsgiClient(visit, scope, receive, send)
@@ -80,6 +89,8 @@ class App:
         finally:
             if router is not None and path not in PROBES:
                 router.log(request_ended(visit))
+        if renewal is not None and renewal.is_due():
+            await renewal.after()
 
     async def _chat(
         self,

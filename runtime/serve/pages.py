@@ -69,6 +69,8 @@ def readiness(router: Router | None) -> dict[str, object]:
         "digest": book.plan.digest,
         "endpoints": {"total": len(book.endpoints), "configured": len(configured), "in_service": in_service},
     }
+    if router.renewal is not None:
+        told["renewal"] = router.renewal.told()
     if not in_service:
         told["reason"] = "no endpoint is in service" if configured else "no provider has its key set"
     return told

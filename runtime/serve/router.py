@@ -6,8 +6,8 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from router_dsl.plan import Plan
 from runtime.decision.book import Book
@@ -20,6 +20,9 @@ from runtime.serve.keyring import Keyring
 from runtime.serve.settings import Settings
 from runtime.serve.story import besides
 from runtime.serve.transports import Transports
+
+if TYPE_CHECKING:
+    from runtime.serve.renewal import Renewal
 
 
 class Log(Protocol):
@@ -47,6 +50,7 @@ class Router:
         draw: Gives a number in [0, 1) for each request.
         limits: What the policy's limits have counted on this instance.
         keyring: The clients' keys.
+        renewal: What puts another router in the place of this one when its policy has changed; None where nothing does.
     """
 
     book: Book
@@ -58,6 +62,7 @@ class Router:
     draw: Callable[[], float]
     limits: Limits
     keyring: Keyring
+    renewal: Renewal | None = None
 
     @classmethod
     def open(
@@ -111,6 +116,25 @@ class Router:
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
         return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program), keyring)
 
+    def succeed(self, book: Book) -> Router:
+        """Return the router of another plan, which goes on with what this one has and knows.
+
+        Connections and budgets are the same, and so are the counts of limits and the health of endpoints that stay.
+        Requests of this router go on undisturbed. Close only the last of the line.
+
+        Args:
+            book: The other plan, every endpoint taken for configured.
+
+        Raises:
+            runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
+        """
+        program = book.program
+        health = Health(program, heir_of=self.health)
+        dispatcher = self.dispatcher.succeed(program, health, book.plan.digest)
+        lacking = [index for index in range(len(program.endpoints)) if not dispatcher.configured(index)]
+        limits = Limits(program, heir_of=self.limits)
+        return replace(self, book=book.without(lacking), health=health, dispatcher=dispatcher, limits=limits)
+
     def is_configured(self, endpoint: int) -> bool:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
         return endpoint not in self.book.unconfigured
@@ -128,5 +152,7 @@ class Router:
 
     async def aclose(self) -> None:
         """Close every connection and let the log out."""
+        if self.renewal is not None:
+            await self.renewal.aclose()
         await self.dispatcher.aclose()
         self.log.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,10 @@ DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024
 # Longer than the 60 s after which most load balancers give up an idle connection: the side that sends requests should
 # be the one that closes. Google's hold on for 600 s, and want 620.
 DEFAULT_KEEP_ALIVE_S = 75.0
+
+# A file is looked at when a request is over and a second has passed: 0.1 ms. An object store charges for each look.
+FILE_REFRESH_S = 1.0
+REMOTE_REFRESH_S = 60.0
 
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -39,6 +44,9 @@ class Settings:
         region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
         client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
         keep_alive_s: How long a client's connection may lie idle, from `POINTSMAN_KEEP_ALIVE`.
+        policy_fallback: File to serve while `policy` cannot be: `POINTSMAN_POLICY_FALLBACK`, or None.
+        policy_refresh_s: How often a changed policy is looked for, from `POINTSMAN_POLICY_REFRESH`; 0 is never, None is
+            what suits the kind of source.
         plan_keys: A plan must be signed by one of them, where there are any: `POINTSMAN_PLAN_KEY`.
         stream_keep_alive: Signs of life in silent streams, from `POINTSMAN_STREAM_KEEP_ALIVE`; None sends none.
     """
@@ -54,6 +62,8 @@ class Settings:
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
     plan_keys: tuple[Key, ...] = ()
     stream_keep_alive: KeepAlive | None = None
+    policy_fallback: str | None = None
+    policy_refresh_s: float | None = None
 
     @property
     def needs_key(self) -> bool:
@@ -78,6 +88,8 @@ class Settings:
         return cls(
             policy=environ.get("POINTSMAN_POLICY") or None,
             plan_keys=plan_keys,
+            policy_fallback=environ.get("POINTSMAN_POLICY_FALLBACK") or None,
+            policy_refresh_s=_refresh("POINTSMAN_POLICY_REFRESH", environ),
             root=environ.get("POINTSMAN_ROOT") or None,
             keys=keys,
             keys_file=environ.get("POINTSMAN_KEYS_FILE") or None,
@@ -119,6 +131,21 @@ def _size(name: str, environ: Mapping[str, str], default: int) -> int:
     if size <= 0:
         raise SettingError(f"{name}: `{environ[name]}` is not a size such as 16Mi or 500k")
     return size
+
+
+def _refresh(name: str, environ: Mapping[str, str]) -> float | None:
+    text = environ.get(name, "").strip().lower()
+    if not text:
+        return None
+    if text == "off":
+        return 0.0
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds <= 1e6:
+        raise SettingError(f"{name}: `{environ[name]}` is not a number of seconds such as 60, nor `off`")
+    return seconds
 
 
 def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers.cli.build import write
 from handlers.cli.main import main
 from router_dsl.plan import encode
 from tests.serve.desk import POLICY, compiled
@@ -127,6 +129,90 @@ def test_clients_need_one_of_the_keys_when_there_are_any(tmp_path: Path) -> None
         assert "authorization: Bearer $" in said
         assert post(port, HELLO)[0] == 401
         assert post(port, HELLO, authorization="Bearer sk-1")[0] == 200
+
+
+AT_ONCE = {"POINTSMAN_POLICY_REFRESH": "0.02"}
+
+
+def until_rule(port: int, rule: str) -> None:
+    """Ask until this rule decides; every request that finds a check due makes it."""
+    for _ in range(600):
+        _, headers, _ = post(port, HELLO, **{"x-pointsman-explain": "only"})
+        if headers.get("x-pointsman-rule") == rule:
+            return
+        time.sleep(0.03)
+    raise AssertionError(f"`{rule}` never decided")
+
+
+@pytest.mark.slow
+def test_a_plan_that_changes_on_disk_takes_over_and_a_bad_one_does_not(tmp_path: Path) -> None:
+    plan = tmp_path / "chat.plan"
+    plan.write_bytes(encode(compiled(POLICY)))
+    with serving(str(plan), environ=AT_ONCE) as (_, port, _):
+        until_rule(port, "otherwise")
+        changed = POLICY.replace("cheap:  when model == economy ", "cheap:  when model == small ")
+        write(plan, encode(compiled(changed)))
+        until_rule(port, "cheap")
+        write(plan, b"rubbish")
+        for _ in range(200):
+            renewal = readyz(port)["renewal"]
+            assert isinstance(renewal, dict)
+            if renewal["refused"]:
+                break
+            time.sleep(0.03)
+        assert "not a plan" in str(renewal["trouble"])
+        until_rule(port, "cheap")
+
+
+@pytest.mark.slow
+def test_a_policy_whose_import_is_edited_is_compiled_and_takes_over(tmp_path: Path) -> None:
+    path, models = tmp_path / "chat.route", tmp_path / "models.route"
+    declared, rules = POLICY.split("policy chat", 1)
+    models.write_text(declared)
+    path.write_text('import "models.route"\npolicy chat' + rules)
+    with serving(str(path), environ=AT_ONCE) as (_, port, _):
+        until_rule(port, "otherwise")
+        models.write_text(declared + "let cheaper = model == small\n")
+        path.write_text(path.read_text().replace("model == economy ", "cheaper "))
+        until_rule(port, "cheap")
+        renewal = readyz(port)["renewal"]
+        assert isinstance(renewal, dict)
+        assert renewal["refused"] == 0
+        models.write_text(declared + "let cheaper = modell == small\n")
+        for _ in range(400):
+            renewal = readyz(port)["renewal"]
+            assert isinstance(renewal, dict)
+            if renewal["refused"]:
+                break
+            time.sleep(0.03)
+        assert "models.route:" in str(renewal["trouble"])
+        assert "E204 unknown fact `modell`" in str(renewal["trouble"])
+        models.write_text(declared + "let cheaper = model == large\n")
+        until_rule(port, "otherwise")
+
+
+@pytest.mark.slow
+def test_the_fallback_is_served_until_the_policy_is_usable(tmp_path: Path) -> None:
+    path, fallback = tmp_path / "chat.plan", tmp_path / "floor.plan"
+    fallback.write_bytes(encode(compiled(POLICY)))
+    environ = {"POINTSMAN_POLICY": str(path), "POINTSMAN_POLICY_FALLBACK": str(fallback), **AT_ONCE}
+    with serving(environ=environ) as (_, port, said):
+        assert "serving the fallback" in said
+        until_rule(port, "otherwise")
+        changed = POLICY.replace("cheap:  when model == economy ", "cheap:  when model == small ")
+        write(path, encode(compiled(changed)))
+        until_rule(port, "cheap")
+
+
+def readyz(port: int) -> dict[str, object]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        found = json.loads(connection.getresponse().read())
+        assert isinstance(found, dict)
+        return found
+    finally:
+        connection.close()
 
 
 def test_a_port_in_use_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

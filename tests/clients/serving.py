@@ -12,6 +12,7 @@ import uvicorn
 
 from runtime.serve.app import App
 from runtime.serve.guarded import Limits, guarded
+from runtime.serve.renewal import Renewal
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings
 from tests.serve.desk import Events, compiled
@@ -50,10 +51,12 @@ async def serving(
     environ: Mapping[str, str] | None = None,
     settings: Settings | None = None,
     limits: Limits | None = None,
+    renewal: Renewal | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a policy until the block ends; the server has ended then, too."""
     log = Awaited()
     router = Router.open(compiled(policy), settings or Settings(), environ or {}, log, draw=lambda: 0.5)
+    router.renewal = renewal
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         App(lambda: router), interface="asgi3", http=guarded(log, limits), ws="none", lifespan="on", log_config=None,

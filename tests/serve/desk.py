@@ -48,11 +48,11 @@ PATH = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-def compiled(text: str = POLICY) -> Plan:
+def compiled(text: str = POLICY, digest: str = "ab" * 32) -> Plan:
     files, found = load_text(text, "test.route")
     program, more = check(files)
     assert program is not None, "\n".join(render(d) for d in [*found, *more])
-    return decode(encode(build(program, "ab" * 32)))
+    return decode(encode(build(program, digest)))
 
 
 @dataclass

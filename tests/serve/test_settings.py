@@ -52,6 +52,13 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"), [("", None), ("off", 0.0), ("0", 0.0), ("60", 60.0), ("60s", 60.0), ("0.5s", 0.5)]
+)
+def test_how_often_a_changed_policy_is_looked_for(text: str, seconds: float | None) -> None:
+    assert Settings.read({"POINTSMAN_POLICY_REFRESH": text}).policy_refresh_s == seconds
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("POINTSMAN_BODY_LIMIT", "much"),
@@ -64,6 +71,10 @@ def test_sizes(text: str, size: int) -> None:
         ("POINTSMAN_ANONYMOUS", "maybe"),
         ("POINTSMAN_API_KEYS", "good,sha256:zz"),
         ("POINTSMAN_API_KEYS", "sha256:abcd"),
+        ("POINTSMAN_PLAN_KEY", "guessable"),
+        ("POINTSMAN_POLICY_REFRESH", "often"),
+        ("POINTSMAN_POLICY_REFRESH", "-1"),
+        ("POINTSMAN_POLICY_REFRESH", "nan"),
     ],
 )
 def test_an_unusable_setting_is_named(name: str, value: str) -> None:
