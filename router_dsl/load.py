@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from router_dsl.syntax import parse
 
 # A policy is read whole and kept whole; the largest generated ones known have 100,000 rules in 12 MB.
 LARGEST_BYTES = 64 * 1024 * 1024
+
+
+Parsed = tuple[ast.File, list[Diagnostic]]
 
 
 def load(path: Path, root: Path | None = None) -> tuple[list[ast.File], list[Diagnostic]]:
@@ -24,7 +28,7 @@ def load(path: Path, root: Path | None = None) -> tuple[list[ast.File], list[Dia
         root: The folder that imports may not leave, links followed; the root file's own unless said.
     """
     name = str(path)
-    text, reason = _read(path)
+    text, reason = read(path)
     if text is None:
         return [], [unreadable(name, reason)]
     return _load(Source(name, text), path, path.parent if root is None else root)
@@ -34,6 +38,20 @@ def load_text(text: str, name: str, root: Path | None = None) -> tuple[list[ast.
     """Return the same for a text that is not in a file; its imports start from `root`, else the current folder."""
     folder = Path() if root is None else root
     return _load(Source(name, text), folder / "-", folder)
+
+
+def load_parsed(
+    parsed: Parsed, path: Path, root: Path, known: Callable[[Path, str], Parsed | None]
+) -> tuple[list[ast.File], list[Diagnostic]]:
+    """Return the same for a root file that is parsed already, as an editor has it.
+
+    Args:
+        path: Where the root file is; its imports start from there.
+        known: Gives what an imported file (its resolved path, its name in findings) is, None to read and parse it.
+    """
+    loading = _Loading(root.resolve(), known)
+    _take(parsed, path.resolve(), loading)
+    return loading.files, loading.diagnostics
 
 
 def unreadable(name: str, reason: str) -> Diagnostic:
@@ -57,10 +75,12 @@ class _Loading:
 
     Attributes:
         root: The folder that imports may not leave, links resolved.
+        known: Gives files that are parsed already.
         open: The files that are being read, from the root file to the current one, by resolved path.
     """
 
     root: Path
+    known: Callable[[Path, str], Parsed | None] = lambda path, name: None
     files: list[ast.File] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
@@ -69,19 +89,20 @@ class _Loading:
 
 def _load(source: Source, path: Path, root: Path) -> tuple[list[ast.File], list[Diagnostic]]:
     loading = _Loading(root.resolve())
-    _enter(source, path.resolve(), loading)
+    _take(parse(source), path.resolve(), loading)
     return loading.files, loading.diagnostics
 
 
-def _enter(source: Source, real: Path, loading: _Loading) -> None:
-    file, found = parse(source)
+def _take(parsed: Parsed, real: Path, loading: _Loading) -> None:
+    file, found = parsed
+    name = file.span.source.name
     loading.files.append(file)
     loading.diagnostics += found
     loading.seen.add(real)
-    loading.open[real] = source.name
+    loading.open[real] = name
     for item in file.items:
         if isinstance(item, ast.Import):
-            _follow(item, source.name, real, loading)
+            _follow(item, name, real, loading)
     del loading.open[real]
 
 
@@ -114,18 +135,21 @@ def _follow(item: ast.Import, importer: str, importer_real: Path, loading: _Load
     if len(loading.open) >= _DEEPEST:
         refuse("E222", f"imports are nested more than {_DEEPEST} deep", "import the file from the root file")
         return
-    text, reason = _read(real)
-    if text is None:
-        refuse("E219", f"cannot read `{name}`: {reason}")
-        return
-    _enter(Source(name, text), real, loading)
+    parsed = loading.known(real, name)
+    if parsed is None:
+        text, reason = read(real)
+        if text is None:
+            refuse("E219", f"cannot read `{name}`: {reason}")
+            return
+        parsed = parse(Source(name, text))
+    _take(parsed, real, loading)
 
 
 # Imports are followed one inside the other.
 _DEEPEST = 64
 
 
-def _read(path: Path) -> tuple[str | None, str]:
+def read(path: Path) -> tuple[str | None, str]:
     """Return the file's text, or None and why there is none."""
     try:
         if path.is_dir():

@@ -46,6 +46,7 @@ class Tables:
         actions: For each state and terminal, the state to shift to or the production to reduce by.
         gotos: For each state, the state that a reduced symbol leads to.
         keywords: Each keyword's terminal.
+        symbols: What each state has read last: every way into a state reads the same.
     """
 
     actions: Sequence[Mapping[str, int | Production]]
@@ -53,6 +54,7 @@ class Tables:
     start: int
     end: int
     keywords: Mapping[str, str]
+    symbols: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,31 @@ class Reading:
     file: ast.File | None
     findings: list[Diagnostic]
     stuck: Stuck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the reading of a text had come at its end.
+
+    Attributes:
+        symbols: What was read and not yet made part of something larger, the last at the end. Where a name can
+            follow, all that it would complete is complete: behind `tags a,` stands `_names`, not `name`.
+        values: What the symbols stand for.
+        accepted: The terminals that can follow.
+    """
+
+    symbols: tuple[str, ...]
+    values: tuple[Value, ...]
+    accepted: frozenset[str]
+
+
+def stand(tables: Tables, tokens: Sequence[Token]) -> Standing | None:
+    """Return where the reading of a file's beginning stands, small mistakes mended; None where it got stuck before."""
+    run = _MendingRun(_State(tables))
+    for i in range(len(tokens)):
+        if run.step(tokens, i) is not None:
+            return None
+    return run.state.standing()
 
 
 def read(tables: Tables, tokens: Sequence[Token]) -> ast.File | None:
@@ -203,6 +230,15 @@ class _State:
             return False
         states.append(entry)
         return True
+
+    def standing(self) -> Standing:
+        """Return what was read, with all complete that a name completes; the state is of no use afterwards."""
+        accepted = self.accepted()
+        if "NAME" in accepted:
+            while isinstance(entry := self._tables.actions[self._states[-1]]["NAME"], Production):
+                self._reduce(entry)
+        symbols = tuple(self._tables.symbols[state] for state in self._states[1:])
+        return Standing(symbols, tuple(self._values), accepted)
 
     def accepted(self) -> frozenset[str]:
         """Return every terminal that the grammar can take."""

@@ -53,16 +53,19 @@ def tables() -> Tables:
     productions = {rule: _production(rule, transform) for rule in conf.callbacks if isinstance(rule, Rule)}
     actions: list[dict[str, int | Production]] = [{} for _ in conf.states]
     gotos: list[dict[str, int]] = [{} for _ in conf.states]
+    symbols = [""] * len(conf.states)
     for state, row in conf.states.items():
         for symbol, (action, target) in row.items():
             if action is not Shift:
                 actions[state][symbol] = productions[target]
             elif symbol.isupper():
                 actions[state][symbol] = target
+                symbols[target] = symbol
             else:
                 gotos[state][str(symbol)] = target
+                symbols[target] = str(symbol)
     keywords = {str(t.pattern.value): t.name for t in lark.terminals if t.pattern and t.pattern.value.isalpha()}
-    return Tables(actions, gotos, conf.start_state, conf.end_state, keywords)
+    return Tables(actions, gotos, conf.start_state, conf.end_state, keywords, symbols)
 
 
 def _production(rule: Rule, transform: Transform) -> Production:
