@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -21,10 +24,13 @@ from runtime.serve.app import RefusedError
 from runtime.serve.keys import KeyFileError
 from runtime.serve.lines import LineWriter, Stream
 from runtime.serve.log import ConsoleLog, JsonLog
-from runtime.serve.renewal import Renewal
+from runtime.serve.renewal import RefusedPlanError, Renewal, examine
 from runtime.serve.router import Log, Router
-from runtime.serve.settings import FILE_REFRESH_S, SettingError, Settings
-from runtime.serve.source import FileSource, Source
+from runtime.serve.settings import FILE_REFRESH_S, REMOTE_REFRESH_S, SettingError, Settings
+from runtime.serve.source import Fetched, FileSource, Source, SourceError, is_remote
+
+START_S = 2.0
+"""How long a start waits for a plan from elsewhere when there is another to begin with."""
 
 SHIPPED = Path(__file__).resolve().parent.parent / "rules" / "default.route"
 """What is served when nobody says what: simulated providers, and the real ones whose keys are set."""
@@ -95,7 +101,8 @@ def router_at(where: str, settings: Settings, log: Log, root: Path | None = None
     """Return a router for the policy at a place, which takes over what is found there later.
 
     Args:
-        where: A `.route` or `.plan` file. While it is unusable, the fallback of the settings is served, if any.
+        where: A `.route` or `.plan` file, or the address of a plan. While it is unusable, the settings' fallback is
+            served, if there is one.
         settings: Of this process.
         log: Gets the router's events.
         root: Folder that imports may not leave; else the settings', else the file's own.
@@ -106,34 +113,79 @@ def router_at(where: str, settings: Settings, log: Log, root: Path | None = None
     """
     if root is None and settings.root:
         root = Path(settings.root)
-    tag: str | None = None
-    source: Source
+    if is_remote(where):
+        source, every_s = _remote(where), REMOTE_REFRESH_S
+        begin = partial(_from_afar, source, settings)
+    else:
+        source, every_s = _file_source(Path(where), root), FILE_REFRESH_S
+        begin = partial(_from_file, source, Path(where), root, settings)
     try:
-        source, plan, tag = _from_file(Path(where), root, settings)
+        plan, tag = begin()
     except RefusedError:
         if settings.policy_fallback is None:
             raise
-        source = _file_source(Path(where), root)
-        plan = plan_of(Path(settings.policy_fallback), root, settings.plan_keys)
+        plan, tag = plan_of(Path(settings.policy_fallback), root, settings.plan_keys), None
         complain(f"serving the fallback `{settings.policy_fallback}` until `{source.name}` is usable")
     router = router_of(plan, settings, log)
-    every_s = FILE_REFRESH_S if settings.policy_refresh_s is None else settings.policy_refresh_s
+    if settings.policy_refresh_s is not None:
+        every_s = settings.policy_refresh_s
     if every_s:
         router.renewal = Renewal(source, every_s, settings.plan_keys, tag=tag)
     return router
 
 
-def _from_file(path: Path, root: Path | None, settings: Settings) -> tuple[Source, Plan, str | None]:
-    """Return a file as a source, the plan that is there now, and its mark, None when it is to be looked at again."""
+def _from_file(
+    source: FileSource | RouteSource, path: Path, root: Path | None, settings: Settings
+) -> tuple[Plan, str | None]:
+    """Return the plan that is there now, and its mark, None when it is to be looked at again."""
     began_ns = time.time_ns()
     compiled = _compiled(path, root, settings.plan_keys)
     assert compiled.plan is not None
-    source = _file_source(path, root, compiled.files)
-    return source, compiled.plan, source.tag(began_ns)
+    if isinstance(source, RouteSource):
+        source.files = compiled.files
+    return compiled.plan, source.tag(began_ns)
 
 
-def _file_source(path: Path, root: Path | None, files: Sequence[Path] = ()) -> FileSource | RouteSource:
-    return FileSource(path) if path.suffix == ".plan" else RouteSource(path, root, files)
+def _file_source(path: Path, root: Path | None) -> FileSource | RouteSource:
+    return FileSource(path) if path.suffix == ".plan" else RouteSource(path, root)
+
+
+def _remote(where: str) -> Source:
+    # Not for who serves a file: what knows of clouds costs a start 3 ms.
+    from runtime.serve.remote import AddressError, remote
+
+    try:
+        return remote(where, os.environ)
+    except AddressError as error:
+        complain(str(error))
+        raise RefusedError from error
+
+
+def _from_afar(source: Source, settings: Settings) -> tuple[Plan, str | None]:
+    """Return the plan that is there now, and its mark; with a fallback it is not waited for long."""
+    within_s = None if settings.policy_fallback is None else START_S
+    try:
+        fetched = _at_once(source, within_s)
+        return examine(fetched.data, settings.plan_keys).plan, fetched.tag
+    except (SourceError, RefusedPlanError) as error:
+        complain(f"`{source.name}`: {error}")
+        raise RefusedError from error
+
+
+def _at_once(source: Source, within_s: float | None) -> Fetched:
+    """Return what a source has, from whatever thread and loop this runs in."""
+
+    async def fetch() -> Fetched:
+        try:
+            async with asyncio.timeout(within_s):
+                found = await source.fetch(None)
+        except TimeoutError as error:
+            raise SourceError(f"no answer within {within_s:g} s") from error
+        assert found is not None
+        return found
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, fetch()).result()
 
 
 def router_of(plan: Plan, settings: Settings, log: Log) -> Router:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,18 +34,20 @@ class RouteSource:
     Args:
         path: The root file.
         root: Folder that imports may not leave; the file's own when None.
-        files: All files that it was compiled from last; the root file is looked at in any case.
+
+    Attributes:
+        files: What it was compiled from last, the root file first.
     """
 
-    def __init__(self, path: Path, root: Path | None, files: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, root: Path | None) -> None:
         self.name = str(path)
         self._path = path
         self._root = root
-        self._files: tuple[Path, ...] = tuple(files) or (path,)
+        self.files: tuple[Path, ...] = (path,)
 
     def tag(self, began_ns: int) -> str | None:
         """Return the mark of the files as they are, or None when one was written since `began_ns`, or is gone."""
-        return settled_tag(self._files, began_ns)
+        return settled_tag(self.files, began_ns)
 
     async def fetch(self, known: str | None) -> Fetched | None:
         """Return the plan, compiled anew, when a file has changed.
@@ -56,7 +57,7 @@ class RouteSource:
             UnusableError: It does not compile, or fails its own tests.
         """
         try:
-            tag = await asyncio.to_thread(files_tag, self._files)
+            tag = await asyncio.to_thread(files_tag, self.files)
         except OSError as error:
             raise SourceError((error.strerror or str(error)).lower()) from error
         return None if tag == known else await self._build()
@@ -82,7 +83,7 @@ class RouteSource:
                 built = msgspec.json.decode(said, type=_Built)
             except msgspec.MsgspecError as error:
                 raise SourceError(f"the compiler ended with {process.returncode} and gave no result") from error
-            self._files = tuple(map(Path, built.sources)) or (self._path,)
+            self.files = tuple(map(Path, built.sources)) or (self._path,)
             tag = self.tag(began_ns) or ""
             if process.returncode:
                 raise UnusableError(_why(built), tag)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.dispatch.transport import Outgoing, Transport, TransportError
+from runtime.dispatch.transport import Transport, TransportError
+from runtime.dispatch.whole import exchange
 from runtime.wire.sigv4 import Credentials, signed
 
 # Of credentials that expire: renewed so long before, by the wall clock (a frozen process has no other).
@@ -19,6 +20,10 @@ RENEW_BEFORE_S = 300.0
 
 # The container's own credentials service, where `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is relative to.
 CONTAINER_HOST = "http://169.254.170.2"
+
+# A virtual machine's metadata service. It answers in a millisecond, or it is not there.
+MACHINE_HOST = "http://169.254.169.254"
+MACHINE_S = 1.0
 
 MOST_ANSWER_BYTES = 4 * 1024 * 1024
 
@@ -112,9 +117,11 @@ class Aws:
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, service: str, region: str,
-        within_s: float,
-    ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+        within_s: float, most_bytes: int = MOST_ANSWER_BYTES,
+    ) -> tuple[int, Mapping[str, str], bytes]:  # fmt: skip
         """Sign a request, send it, and return status, headers (lower case) and body of the answer, whatever it is.
+
+        An answer of more than `most_bytes` is none.
 
         Raises:
             AwsError: `unreachable`, `timeout` or `no_credentials`.
@@ -126,7 +133,7 @@ class Aws:
                     method, url, headers, body, credentials=credentials, service=service, region=region,
                     now_unix_s=self._now_unix_s(),
                 )  # fmt: skip
-                return await self._exchange(method, url, told, body)
+                return await self._exchange(method, url, told, body, most_bytes)
         except TimeoutError as error:
             raise AwsError("timeout", f"no answer of {service} within {within_s:g} s") from error
 
@@ -149,15 +156,33 @@ class Aws:
         relative = env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
         url = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or (CONTAINER_HOST + relative if relative else None)
         if url is None:
-            raise AwsError("no_credentials", "neither AWS_ACCESS_KEY_ID nor a container's credentials are set")
+            return await self._of_the_machine()
         token = self._token()
-        status, _, answer = await self._exchange("GET", url, {"authorization": token} if token else {}, b"")
-        try:
-            issued = msgspec.json.decode(answer, type=_Issued)
-        except msgspec.MsgspecError as error:
-            raise AwsError("no_credentials", f"the credentials service answered {status}", status) from error
-        until = datetime.fromisoformat(issued.expiration).timestamp() if issued.expiration else math.inf
-        return Credentials(issued.access_key_id, issued.secret_access_key, issued.token, until)
+        return _issued(*await self._exchange("GET", url, {"authorization": token} if token else {}, b""))
+
+    async def _of_the_machine(self) -> Credentials:
+        """Return what a virtual machine's metadata service gives, by its second version, which needs a token."""
+        host = self._environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or MACHINE_HOST
+        if self._environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true":
+            path = host.rstrip("/") + "/latest/meta-data/iam/security-credentials/"
+            try:
+                async with asyncio.timeout(MACHINE_S):
+                    status, _, token = await self._exchange(
+                        "PUT",
+                        host.rstrip("/") + "/latest/api/token",
+                        {"x-aws-ec2-metadata-token-ttl-seconds": "60"},
+                        b"",
+                    )
+                    told = {"x-aws-ec2-metadata-token": token.decode("latin-1")}
+                    if status == 200:
+                        status, _, role = await self._exchange("GET", path, told, b"")
+                    if status == 200:
+                        return _issued(*await self._exchange("GET", path + role.decode("latin-1").strip(), told, b""))
+            except (AwsError, TimeoutError):
+                pass
+        raise AwsError(
+            "no_credentials", "neither AWS_ACCESS_KEY_ID, nor a container's credentials, nor a role of the machine"
+        )
 
     def _token(self) -> str:
         """Return what opens the container's credentials service; the file is in memory there."""
@@ -166,25 +191,23 @@ class Aws:
         return self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
 
     async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        sent = tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items())
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, most_bytes: int = MOST_ANSWER_BYTES
+    ) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            response = await self._transport.send(Outgoing(method, url, sent, body))
-            try:
-                parts: list[bytes] = []
-                size = 0
-                while data := await response.read():
-                    parts.append(data)
-                    size += len(data)
-                    if size > MOST_ANSWER_BYTES:
-                        raise AwsError("unreachable", "the answer does not end", response.status)
-            finally:
-                await response.aclose()
+            whole = await exchange(self._transport, method, url, headers, body, most_bytes=most_bytes)
         except TransportError as error:
             raise AwsError("unreachable", error.detail) from error
-        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        return response.status, found, b"".join(parts)
+        return whole.status, whole.headers, whole.body
+
+
+def _issued(status: int, _headers: Mapping[str, str], answer: bytes) -> Credentials:
+    """Return credentials as every service that issues them writes them."""
+    try:
+        issued = msgspec.json.decode(answer, type=_Issued)
+    except msgspec.MsgspecError as error:
+        raise AwsError("no_credentials", f"the credentials service answered {status}", status) from error
+    until = datetime.fromisoformat(issued.expiration).timestamp() if issued.expiration else math.inf
+    return Credentials(issued.access_key_id, issued.secret_access_key, issued.token, until)
 
 
 def _failure(status: int, answer: bytes) -> AwsError:

@@ -52,6 +52,11 @@ class Source(Protocol):
         ...
 
 
+def is_remote(where: str) -> bool:
+    """Whether a policy is not a file of this machine."""
+    return "://" in where
+
+
 class FileSource:
     """A `.plan` file on this machine."""
 

@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,6 +205,51 @@ def test_the_fallback_is_served_until_the_policy_is_usable(tmp_path: Path) -> No
         changed = POLICY.replace("cheap:  when model == economy ", "cheap:  when model == small ")
         write(path, encode(compiled(changed)))
         until_rule(port, "cheap")
+
+
+@pytest.mark.slow
+def test_a_plan_from_a_web_server_is_served_followed_and_outlives_it(tmp_path: Path) -> None:
+    (tmp_path / "chat.plan").write_bytes(encode(compiled(POLICY)))
+    with web_server(tmp_path) as (url, web), serving(f"{url}/chat.plan", environ=AT_ONCE) as (_, port, said):
+        assert f"serves {url}/chat.plan" in said
+        until_rule(port, "otherwise")
+        changed = POLICY.replace("cheap:  when model == economy ", "cheap:  when model == small ")
+        write(tmp_path / "chat.plan", encode(compiled(changed)))
+        until_rule(port, "cheap")
+        web.shutdown()
+        web.server_close()
+        for _ in range(200):
+            renewal = readyz(port)["renewal"]
+            assert isinstance(renewal, dict)
+            if renewal["unreachable"]:
+                break
+            time.sleep(0.03)
+        assert renewal["trouble"]
+        until_rule(port, "cheap")
+
+
+def test_a_plan_that_cannot_be_fetched_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "http://127.0.0.1:1/chat.plan"]) == 1
+    assert "`http://127.0.0.1:1/chat.plan`: " in capsys.readouterr().err
+    assert main(["serve", "ftp://127.0.0.1/chat.plan"]) == 1
+    assert "neither a file nor an address" in capsys.readouterr().err
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[tuple[str, ThreadingHTTPServer]]:
+    """Serve a folder the way any web server does: no ETag, the content as it is."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", server
+        server.shutdown()
 
 
 def readyz(port: int) -> dict[str, object]:

@@ -84,7 +84,8 @@ def test_containers_credentials_are_fetched_once_and_again_before_they_expire() 
 @pytest.mark.parametrize(
     ("answers", "environ", "code"),
     [
-        ([], {}, "no_credentials"),
+        ([TransportError("connect", "no route", sent=False)], {}, "no_credentials"),
+        ([], {"AWS_EC2_METADATA_DISABLED": "true"}, "no_credentials"),
         ([(400, {"__type": "com.amazon#ResourceNotFoundException"})], KEYS, "ResourceNotFoundException"),
         ([(503, "busy")], KEYS, "status_503"),
         ([TransportError("connect", "refused", sent=False)], KEYS, "unreachable"),
@@ -137,3 +138,14 @@ def test_a_table_is_made_and_found_over_our_own_transport(moto: str) -> None:
         return msgspec.json.decode(found)
 
     assert asyncio.run(go()) == {"TableNames": ["spend"]}
+
+
+def test_a_virtual_machine_s_role_is_asked_for_with_a_token() -> None:
+    issued = {"AccessKeyId": "AK2", "SecretAccessKey": "SK2", "Token": "TK2", "Expiration": "2026-11-25T20:00:00Z"}
+    transport = Scripted((200, "tok"), (200, "router"), (200, issued), (200, {}))
+    call({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1/"}, transport)
+    token, role, credentials, asked = transport.asked
+    assert (token.method, token.url) == ("PUT", "http://127.0.0.1:1/latest/api/token")
+    assert header(role, "x-aws-ec2-metadata-token") == header(credentials, "x-aws-ec2-metadata-token") == '"tok"'
+    assert credentials.url.startswith("http://127.0.0.1:1/latest/meta-data/iam/security-credentials/")
+    assert header(asked, "x-amz-security-token") == "TK2"
