@@ -21,7 +21,7 @@ from runtime.decision.forbidden import forbidden
 from runtime.decision.state import State
 from runtime.decision.wishes import Wishes, wishes_of
 
-Why = Literal["rejected", "no_endpoints", "model_not_found"]
+Why = Literal["rejected", "no_endpoints", "model_not_found", "context_length"]
 
 
 class UnknownPolicyError(LookupError):
@@ -359,6 +359,8 @@ def _concluded(search: _Search) -> Route:
         return Route(steps, (), (), (), None, "model_not_found", 404, message, wishes=search.wishes)
     reasons = ", ".join(dict.fromkeys(search.excluded.values()))
     message = f"no endpoint is left for rule {last.label}" + (f": {reasons}" if reasons else "")
+    if excluded and all(e.by.startswith("context ") for e in excluded):
+        return Route(steps, (), excluded, (), None, "context_length", 400, message, wishes=search.wishes)
     return Route(steps, (), excluded, (), None, "no_endpoints", 404, message, wishes=search.wishes)
 
 

@@ -27,9 +27,6 @@ NO_TRAINING = "no-training"
 DISTILLABLE = "distillable"
 """Tag of a model whose answers others may be trained on."""
 
-PRIVACY = frozenset({"provider.zdr", "provider.data_collection"})
-"""Wishes about what becomes of the data."""
-
 SORT_OF = {"floor": "price", "nitro": "throughput"}
 METRIC_OF: dict[str, Metric] = {"price": "price", "throughput": "speed", "latency": "latency"}
 

@@ -16,7 +16,7 @@ from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
 from runtime.limits.limits import Need, Refusal
-from runtime.serve import asking
+from runtime.serve import asking, refusals
 from runtime.serve.asking import Unread
 from runtime.serve.client import AsgiClient, Receive, Scope
 from runtime.serve.explained import Wish, as_body, as_header, wish
@@ -61,14 +61,14 @@ async def serve(
     try:
         way = route(router.book, None, facts, state, router.draw())
     except UnknownPolicyError as error:
-        await refuse(client, visit, _unknown_policy(router, str(error.args[0])), dialect)
+        await refuse(client, visit, refusals.unknown_policy(router.book, str(error.args[0])), dialect)
         return
     except WishError as error:
         await refuse(client, visit, error.problem, dialect)
         return
     visit.route, visit.rule, visit.policy = way, way.rule.label, policy_name(way.policy, router.book.plan.digest)
     visit.tenant = _text(facts.look("tenant"))
-    named = (found.body.model,) if way.wishes is None else way.wishes.named.models
+    named = refusals.models_of(way, found.body.model)
     if (why_not := asking.barred(router, visit.key, way.policy, named)) is not None:
         await refuse(client, visit, why_not, dialect)
         return
@@ -81,7 +81,7 @@ async def serve(
         await client.answer(200, ((b"content-type", b"application/json"),), as_body(told))
     elif way.why is not None:
         visit.end = "rejected"
-        await refuse(client, visit, _no_way(way, found.body.model), dialect, told)
+        await refuse(client, visit, refusals.no_way(router.book, way, found.body.model), dialect, told)
     else:
         await _within_limits(router, visit, found, way, facts, client, dialect, told)
 
@@ -180,8 +180,7 @@ async def _dispatch(
         visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
         if record.end != "exhausted":
             return
-        tried = [(attempt.endpoint, attempt.outcome) for attempt in record.attempts]
-        found = errors.exhausted(record.status, tried, record.retry_after_s)
+        found = refusals.exhausted(record)
         if kept is not None and kept.is_begun:
             visit.code = found.code
             with contextlib.suppress(OSError):
@@ -233,21 +232,6 @@ async def refuse(
         # The plan's attempts were the retries; the SDKs' own on top would triple the load.
         headers = (*headers, (b"x-should-retry", b"false"))
     await client.answer(problem.status_in(dialect), headers, problem.to_bytes(dialect, visit.request_id), rest_bytes)
-
-
-def _unknown_policy(router: Router, asked: str) -> Problem:
-    names = ", ".join(f"`@{name}`" for name in router.book.policies)
-    said = f"there is no policy `@{errors.printable(asked)}`; there are {names}"
-    return errors.bad_request(said, "model", "policy_not_found")
-
-
-def _no_way(way: Route, model: str) -> Problem:
-    """Return the error for a route that has nothing to try."""
-    if way.why == "rejected":
-        return errors.rejected(way.status, way.message)
-    if way.why == "model_not_found":
-        return errors.unknown_model(model)
-    return errors.no_endpoints(way.message, tuple(dict.fromkeys(e.by for e in way.excluded)), model)
 
 
 def _text(value: object) -> str | None:

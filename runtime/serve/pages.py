@@ -17,7 +17,7 @@ from starlette.routing import Route
 from runtime.serve import asking, models
 from runtime.serve.client import CODE
 from runtime.serve.router import Router
-from runtime.wire import errors
+from runtime.wire import errors, unavailable
 from runtime.wire.errors import Dialect, Problem
 
 PREFIXES = ("", "/api")
@@ -44,7 +44,7 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
 
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
-        return await _answer(request, router(), lambda served: models.find(served, name) or errors.unknown_model(name))
+        return await _answer(request, router(), lambda served: _found(served, name))
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     for prefix in PREFIXES:
@@ -54,6 +54,10 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.router.redirect_slashes = False
     return app
+
+
+def _found(router: Router, name: str) -> dict[str, object] | Problem:
+    return models.find(router, name) or unavailable.unknown_model(name)
 
 
 def readiness(router: Router | None) -> dict[str, object]:

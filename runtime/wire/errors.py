@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -59,6 +59,10 @@ _WORDS = {
 _ERROR_TYPE_OF_CODE = {
     "no_endpoints": "not_found",
     "model_not_found": "not_found",
+    "constraint_filtered": "not_found",
+    "privacy_restricted": "not_found",
+    "free_variant_ended": "not_found",
+    "model_unavailable_upstream": "not_found",
     "capacity_exhausted": "rate_limit_exceeded",
     "content_filter": "content_policy_violation",
     "string_above_max_length": "string_too_long",
@@ -103,9 +107,15 @@ class Problem:
         return _WORDS[self.status].error_type if self.status in _WORDS else "unmapped"
 
     def status_in(self, dialect: Dialect) -> int:
-        """Return the HTTP status to send; overload is 529 for Anthropic's clients and 503 for all others."""
+        """Return the HTTP status to send.
+
+        Overload is 529 for Anthropic's clients and 503 for all others; a model that there is not is 404 and, for
+        OpenRouter's clients, 400.
+        """
         if dialect == "anthropic":
             return 529 if self.status == 503 else self.status
+        if dialect == "openrouter" and self.code == "model_not_found":
+            return 400
         return 503 if self.status == 529 else self.status
 
     def error(self, dialect: Dialect) -> dict[str, object]:
@@ -189,32 +199,6 @@ def method_not_allowed(method: str, path: str) -> Problem:
     return problem(405, f"`{printable(path)}` does not answer to {printable(method)}")
 
 
-def unknown_model(model: str) -> Problem:
-    """Return OpenAI's 404 `model_not_found`."""
-    shown = printable(model)
-    availability = {"code": "model_not_found", "retryable": False, "requested_models": [shown]}
-    found = problem(404, f"the model `{shown}` does not exist", code="model_not_found", param="model")
-    return replace(found, availability=availability)
-
-
-def no_endpoints(message: str, excluded_by: tuple[str, ...] = (), model: str | None = None) -> Problem:
-    """Return the 404 for a request that no endpoint may answer.
-
-    Args:
-        message: What left nothing, naming the guards.
-        excluded_by: What excluded endpoints, in words of the policy.
-        model: What the client asked for.
-    """
-    availability: dict[str, object] = {
-        "code": "no_endpoints",
-        "retryable": False,
-        "requested_models": [printable(model)] if model else [],
-    }
-    if excluded_by:
-        availability["excluded_by"] = list(excluded_by)
-    return replace(problem(404, message, code="no_endpoints"), availability=availability)
-
-
 def rejected(status: int, message: str | None) -> Problem:
     """Return the answer of a policy's `reject STATUS ["message"]`."""
     return problem(status, message or "the policy rejects this request", code="rejected_by_policy")
@@ -226,25 +210,6 @@ def rate_limited(limit: str, retry_after_s: float) -> Problem:
         return problem(429, f"this request alone needs more than the limit `{limit}` allows", code="request_over_limit")
     found = problem(429, f"the limit `{limit}` is reached; try again in {math.ceil(max(0.0, retry_after_s))} s")
     return replace(found, retry_after_s=retry_after_s)
-
-
-def exhausted(status: int, tried: Iterable[tuple[str, str]], retry_after_s: float | None = None) -> Problem:
-    """Return the error when every attempt of the plan has failed.
-
-    Args:
-        status: 429, 502, 503 or 504.
-        tried: Endpoint and outcome of each attempt, in order.
-        retry_after_s: The shortest wait that any provider asked for.
-    """
-    attempts = [{"endpoint": endpoint, "outcome": outcome} for endpoint, outcome in tried]
-    said = ", ".join(f"{attempt['endpoint']}: {attempt['outcome']}" for attempt in attempts)
-    code = {429: "capacity_exhausted", 503: "temporarily_unavailable"}.get(status)
-    found = problem(status, f"no provider could answer ({said})" if said else "no provider could answer", code=code)
-    availability: dict[str, object] | None = {"code": code, "retryable": True} if code else None
-    if availability and retry_after_s is not None:
-        availability["retry_after"] = retry_after_s
-    metadata = {"previous_errors": attempts}
-    return replace(found, retry_after_s=retry_after_s, metadata=metadata, availability=availability)
 
 
 def internal() -> Problem:

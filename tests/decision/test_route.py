@@ -60,7 +60,8 @@ def test_context_excludes_what_cannot_hold_the_request() -> None:
     policy = Desk(only("big by order"))
     assert policy.excluded(prompt__tokens=9000) == {"big@asia": "context 8000 < 10024 tokens"}
     assert policy.candidates(prompt__tokens=9000, output__tokens=30_000) == []
-    assert policy.route(prompt__tokens=40_000).why == "no_endpoints"
+    found = policy.route(prompt__tokens=40_000)
+    assert (found.why, found.status) == ("context_length", 400)
 
 
 def test_an_endpoint_that_says_what_it_supports_is_held_to_it() -> None:

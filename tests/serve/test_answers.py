@@ -131,7 +131,8 @@ def test_when_everything_failed_the_sdk_is_told_not_to_repeat_it() -> None:
     assert answer.headers["x-pointsman-attempts"] == "2"
     metadata = answer.error["metadata"]
     assert isinstance(metadata, dict)
-    assert metadata["previous_errors"] == [{"endpoint": "gone@dead", "outcome": "connect"}] * 2
+    failed = {"provider": "dead", "endpoint": "gone@dead", "outcome": "connect", "code": "connect", "status": None}
+    assert metadata["previous_errors"] == [failed] * 2
     assert desk.log.last["end"] == "exhausted"
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.wire import errors
+from runtime.wire import errors, unavailable
 from runtime.wire.errors import ERROR_TYPES, Dialect, Problem, normalise
+from runtime.wire.unavailable import Failed
 
 SAMPLES = [
     errors.bad_request("x", "messages"),
@@ -17,13 +18,16 @@ SAMPLES = [
     errors.unauthorized(),
     errors.unknown_path("/x"),
     errors.method_not_allowed("GET", "/v1/chat/completions"),
-    errors.unknown_model("gpt-9"),
-    errors.no_endpoints("the guard `residency` leaves nothing", ("residency",), "m"),
+    unavailable.unknown_model("gpt-9"),
+    unavailable.no_endpoints("the guard `residency` leaves nothing", [("m@p", "guard residency")], ["m"]),
+    unavailable.no_endpoints("too long", [("m@p", "context 8000 < 9000 tokens")], ["m"]),
+    unavailable.no_endpoints("no", [("m@p", "provider.zdr"), ("m@q", "guard residency")], ["m"]),
     errors.rejected(413, "too long"),
     errors.rejected(451, None),
     errors.rate_limited("spend", 12.5),
-    errors.exhausted(503, [("a@p", "status 503"), ("b@q", "connect")], 2.0),
-    errors.exhausted(502, []),
+    unavailable.exhausted(503, [Failed("a@p", "status 503", 503), Failed("b@q", "connect")], 2.0),
+    unavailable.exhausted(502, []),
+    unavailable.exhausted(502, [Failed("a@p", "status 404", 404)]),
     errors.internal(),
 ]
 
@@ -37,7 +41,7 @@ def test_one_object_serves_openai_and_openrouter(problem: Problem) -> None:
     assert for_openai["metadata"]["error_type"] in ERROR_TYPES
     envelope = json.loads(problem.to_bytes("openrouter"))
     assert envelope["user_id"] is None
-    assert envelope["error"]["code"] == problem.status
+    assert envelope["error"]["code"] == (400 if problem.code == "model_not_found" else problem.status)
     assert {**envelope["error"], "code": 0} == {**for_openai, "code": 0}
 
 
@@ -66,27 +70,8 @@ def test_every_status_has_words_in_every_dialect(status: int) -> None:
         assert json.loads(problem.to_bytes(dialect))["error"]["message"] == "x"
 
 
-def test_what_no_endpoint_may_answer_says_why() -> None:
-    found = errors.no_endpoints("the guard `residency` leaves nothing", ("residency",), "m")
-    assert found.status == 404
-    assert found.code == "no_endpoints"
-    assert found.availability == {
-        "code": "no_endpoints",
-        "retryable": False,
-        "requested_models": ["m"],
-        "excluded_by": ["residency"],
-    }
-
-
-def test_exhaustion_tells_what_was_tried() -> None:
-    found = errors.exhausted(429, [("a@p", "status 429")], 3.0)
-    assert found.message == "no provider could answer (a@p: status 429)"
-    assert found.metadata == {"previous_errors": [{"endpoint": "a@p", "outcome": "status 429"}]}
-    assert found.availability == {"code": "capacity_exhausted", "retryable": True, "retry_after": 3.0}
-
-
 def test_user_text_in_messages_is_printable_and_short() -> None:
-    found = errors.unknown_model("\ud800\n\x1b[31m" + "x" * 1000)
+    found = unavailable.unknown_model("\ud800\n\x1b[31m" + "x" * 1000)
     assert "\n" not in found.message
     assert len(found.message) < 300
     found.to_bytes("openai")
@@ -96,7 +81,7 @@ def test_a_hint_is_sent_in_both_forms_and_otherwise_sdks_are_told_not_to_retry()
     hinted = dict(errors.rate_limited("spend", 1.2).headers())
     assert (hinted[b"retry-after"], hinted[b"retry-after-ms"]) == (b"2", b"1200")
     assert b"x-should-retry" not in hinted
-    assert dict(errors.exhausted(502, []).headers())[b"x-should-retry"] == b"false"
+    assert dict(unavailable.exhausted(502, []).headers())[b"x-should-retry"] == b"false"
     assert b"x-should-retry" not in dict(errors.bad_request("x").headers())
 
 
