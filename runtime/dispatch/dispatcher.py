@@ -346,6 +346,7 @@ class Dispatcher:
             None if started.ended_s is None else started.ended_s - since_s,
             "hedge" if started.is_hedge else role,
             record.cost_nusd if usage is record.usage else cost_nusd(self._program.endpoints[started.endpoint], usage),
+            usage,
         )
 
 

@@ -27,6 +27,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
         role: `plan`, `hedge`, `escalation` or `shadow`.
         cost_nusd: As the record's, of this attempt. Of one that was cancelled because another answered, an estimate:
             the prompt, which both have read.
+        usage: Tokens that its provider counted; estimated likewise for one that was cancelled.
     """
 
     endpoint: str
@@ -37,6 +38,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     ended_s: float | None
     role: Role = "plan"
     cost_nusd: int | None = None
+    usage: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +73,23 @@ class Record:
     withheld: int = 0
     escalated: str | None = None
     cache: Literal["hit", "miss"] | None = None
+
+    def spent(self) -> tuple[int, int] | None:
+        """Return the tokens and nano-dollars of all attempts, failed and lost ones included, without prices as 0.
+
+        None when an answer, or part of one, was given that nobody counted. A failed attempt that nobody counted is
+        taken as not billed.
+        """
+        if self.attempts and self.usage is None and self.end in ("complete", "cut", "client gone"):
+            return None
+        tokens = cost = 0
+        for attempt in self.attempts:
+            if attempt.usage is not None:
+                tokens += attempt.usage.prompt + attempt.usage.completion
+                cost += attempt.cost_nusd or 0
+            elif attempt.outcome == "ok":
+                return None
+        return tokens, cost
 
 
 class Copied(msgspec.Struct, frozen=True):

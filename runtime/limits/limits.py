@@ -22,10 +22,25 @@ MOST_WINDOWS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a request may use at most: tokens, and nano-dollars (None: unpriced, which no money limit counts)."""
+    """What a request may use at most: tokens, and nano-dollars."""
 
     tokens: int
-    cost_nusd: int | None
+    cost_nusd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much room a limit has.
+
+    Attributes:
+        unit: `requests`, `tokens` or `$`; `limit` and `remaining` are in it, dollars in nano-dollars.
+        reset_s: Until it has all of it again, if nobody else comes.
+    """
+
+    unit: str
+    limit: int
+    remaining: int
+    reset_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +49,12 @@ class Refusal:
 
     Attributes:
         wait_s: Until it has, if nobody else comes; infinity when the request alone is over the limit.
-        unit: `requests`, `tokens` or `$`; `limit` and `remaining` are in it, dollars in nano-dollars.
+        rooms: Of this limit, and of the tightest one for every other unit that the request falls under.
     """
 
     name: str
     wait_s: float
-    unit: str
-    limit: int
-    remaining: int
+    rooms: tuple[Room, ...]
 
 
 @dataclass(slots=True)
@@ -51,15 +64,16 @@ class Reservation:
     held: list[tuple[Limit, Window, int, int]]
     settled: bool = False
 
-    def settle(self, tokens: int | None, cost_nusd: int | None) -> None:
-        """Correct it to what was used; None leaves the estimate, since nobody counted. Twice is once."""
+    def settle(self, spent: tuple[int, int] | None) -> None:
+        """Correct it to the tokens and nano-dollars used. None, nobody counted, leaves the estimate; twice is once."""
         if self.settled:
             return
         self.settled = True
+        if spent is None:
+            return
         for limit, window, slot, amount in self.held:
-            used = {"tokens": tokens, "$": cost_nusd}.get(limit.unit)
-            if used is not None:
-                window.correct(slot, used - amount)
+            if limit.unit != "requests":
+                window.correct(slot, spent[limit.unit == "$"] - amount)
 
 
 class Limits:
@@ -114,15 +128,14 @@ class Limits:
             amount = 1
             if limit.unit != "requests":
                 most = need() if most is None else most
-                amount = most.tokens if limit.unit == "tokens" else most.cost_nusd or 0
+                amount = most.tokens if limit.unit == "tokens" else most.cost_nusd
             wanted.append((limit, self._window(limit, windows, facts, now_s), amount))
-        refusals = [
-            Refusal(limit.name, wait_s, limit.unit, limit.amount, max(0, limit.amount - window.used))
-            for limit, window, amount in wanted
-            if not limit.soft and (wait_s := window.wait_s(amount, now_s)) > 0
-        ]
-        if refusals:
-            return max(refusals, key=lambda refusal: refusal.wait_s)
+        worst_s, short = 0.0, None
+        for limit, window, amount in wanted:
+            if not limit.soft and (wait_s := window.wait_s(amount, now_s)) > worst_s:
+                worst_s, short = wait_s, limit
+        if short is not None:
+            return Refusal(short.name, worst_s, _rooms(short, wanted, now_s))
         return Reservation([(limit, window, window.take(amount, now_s), amount) for limit, window, amount in wanted])
 
     def _window(
@@ -135,6 +148,17 @@ class Limits:
                 _make_room(windows, now_s)
             window = windows[key] = Window(limit.amount, limit.per_s)
         return window
+
+
+def _rooms(first: Limit, wanted: list[tuple[Limit, Window, int]], now_s: float) -> tuple[Room, ...]:
+    """Return the room of one limit, and of the tightest hard one for each other unit."""
+    found: dict[str, Room] = {}
+    for limit, window, _ in sorted(wanted, key=lambda each: each[0] is not first):
+        room = Room(limit.unit, limit.amount, max(0, limit.amount - window.used), window.reset_s(now_s))
+        known = found.get(limit.unit)
+        if not limit.soft and (known is None or (limit.unit != first.unit and room.remaining < known.remaining)):
+            found[limit.unit] = room
+    return tuple(found.values())
 
 
 def _key(limit: Limit, facts: Facts) -> tuple[Scalar | None, ...]:

@@ -49,6 +49,14 @@ class Window:
                 return max(0.0, (old + SLOTS + 1) * self._slot_s - max(now_s, slot * self._slot_s))
         return float("inf")
 
+    def reset_s(self, now_s: float) -> float:
+        """Return how long until all of it is free again if nobody else comes."""
+        slot = self.advance(now_s)
+        if not self.used:
+            return 0.0
+        newest = max(old for old, used in self._slots.items() if used)
+        return max(0.0, (newest + SLOTS + 1) * self._slot_s - max(now_s, slot * self._slot_s))
+
     def take(self, amount: int, now_s: float) -> int:
         """Count `amount` as used now and return the slot it stands in."""
         slot = self.advance(now_s)

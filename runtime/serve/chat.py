@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runtime.decision.explain import answer_cost_nusd
 from runtime.decision.explain import record as decision_record
 from runtime.decision.facts import Call, Facts
 from runtime.decision.naming import WishError
 from runtime.decision.route import Route, UnknownPolicyError, route
-from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
-from runtime.limits.limits import Need, Refusal
-from runtime.serve import asking, refusals
+from runtime.limits.limits import Refusal
+from runtime.serve import asking, limited, refusals
 from runtime.serve.asking import Unread
 from runtime.serve.client import AsgiClient, Receive, Scope
 from runtime.serve.explained import Wish, as_body, as_header, wish
@@ -97,36 +95,18 @@ async def _within_limits(
     told: Mapping[str, object] | None,
 ) -> None:
     """Carry a route out if the policy's limits have room for it; they are settled however it ends."""
-
-    def need() -> Need:
-        tokens = facts["request.tokens"]
-        return Need(int(tokens) if isinstance(tokens, int | float) else 0, answer_cost_nusd(router.book, way, facts))
-
-    held = router.limits.reserve(facts, need, router.clock.now_s())
+    held = limited.reserve(router, way, facts)
     if isinstance(held, Refusal):
         visit.end = "limited"
-        await refuse(client, visit, errors.rate_limited(held.name, held.wait_s), dialect, told, _limit_headers(held))
+        problem = errors.rate_limited(held.name, held.wait_s)
+        await refuse(client, visit, problem, dialect, told, limited.told(held, dialect))
         return
+    spent: tuple[int, int] | None = None
     try:
         await _dispatch(router, visit, call, way, client, dialect, told)
+        spent = visit.record.spent() if visit.record is not None else None
     finally:
-        held.settle(*_used(visit.record))
-
-
-def _used(record: Record | None) -> tuple[int | None, int | None]:
-    """Return tokens and nano-dollars that a request used: none when nobody answered, None when nobody counted."""
-    if record is not None and record.end in ("exhausted", "refused"):
-        return 0, 0
-    usage = record.usage if record is not None else None
-    return None if usage is None else usage.prompt + usage.completion, None if record is None else record.cost_nusd
-
-
-def _limit_headers(refusal: Refusal) -> Headers:
-    """Return OpenAI's headers for a limit that has no room; money has none of its own there."""
-    if refusal.unit == "$":
-        return ()
-    said = {"limit": str(refusal.limit), "remaining": str(refusal.remaining), "reset": f"{refusal.wait_s:.3f}s"}
-    return tuple((f"x-ratelimit-{name}-{refusal.unit}".encode(), value.encode()) for name, value in said.items())
+        held.settle(spent)
 
 
 async def _read(

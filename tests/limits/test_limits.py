@@ -21,7 +21,7 @@ def limit(
     return Limit("l", when, amount, unit, per_s, ("user",), soft)  # type: ignore[arg-type]
 
 
-def need(tokens: int = 0, cost_nusd: int | None = 0) -> object:
+def need(tokens: int = 0, cost_nusd: int = 0) -> object:
     return lambda: Need(tokens, cost_nusd)
 
 
@@ -89,10 +89,10 @@ def test_requests_in_flight_together_never_overshoot(estimates: list[int], used:
             flying.append((found, min(really, estimate)))
         if len(flying) > 5:
             reservation, tokens = flying.pop(0)
-            reservation.settle(tokens, None)
+            reservation.settle((tokens, 0))
             spent += tokens
     for reservation, tokens in flying:
-        reservation.settle(tokens, None)
+        reservation.settle((tokens, 0))
         spent += tokens
     assert spent <= 1000
 
@@ -102,7 +102,7 @@ def test_each_value_of_the_facts_has_its_own_room() -> None:
     assert isinstance(limits.reserve(ANNA, need(), 0.0), Reservation)  # type: ignore[arg-type]
     refusal = limits.reserve(ANNA, need(), 1.0)  # type: ignore[arg-type]
     assert isinstance(refusal, Refusal)
-    assert (refusal.name, refusal.limit, refusal.remaining) == ("l", 1, 0)
+    assert (refusal.name, refusal.rooms[0].limit, refusal.rooms[0].remaining) == ("l", 1, 0)
     assert 59 <= refusal.wait_s <= 61
     assert isinstance(limits.reserve(OTTO, need(), 1.0), Reservation)  # type: ignore[arg-type]
     assert isinstance(limits.reserve(ANNA, need(), 1.0 + refusal.wait_s), Reservation)  # type: ignore[arg-type]
@@ -133,8 +133,8 @@ def test_settling_gives_back_what_was_not_used_and_once() -> None:
     limits = Limits(program(limit(100, "tokens"), limit(1000, "$")))
     found = limits.reserve(ANNA, need(90, 900), 0.0)  # type: ignore[arg-type]
     assert isinstance(found, Reservation)
-    found.settle(10, 100)
-    found.settle(0, 0)
+    found.settle((10, 100))
+    found.settle((0, 0))
     assert isinstance(limits.reserve(ANNA, need(90, 900), 0.0), Reservation)  # type: ignore[arg-type]
     assert isinstance(limits.reserve(ANNA, need(1, 1), 0.0), Refusal)  # type: ignore[arg-type]
 
