@@ -32,8 +32,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Every benchmark; tables in benchmarks/README.md
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## Every benchmark, PEERS=DIR other gateways too; tables in benchmarks/README.md
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS))
 
 lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml
 	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) -o requirements.lock pyproject.toml

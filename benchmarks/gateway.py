@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -24,11 +25,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.gateways import Peer, found
+from benchmarks.gateways import Peer, Shelf
 from benchmarks.load import NoCompilerError, build
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 CHUNKS, GAP_US = 100, 12_000
+IDLE_STREAMS, IDLE_S = 500, 4.0
+STREAMED = ("sse", "first", "burst")
 
 
 @dataclass
@@ -43,6 +46,14 @@ class Running:
 
     def note(self, figure: str, value: float) -> None:
         self.figures.setdefault(figure, []).append(value)
+
+    def listens_on(self) -> int:
+        """Return its port, also of one that picked it itself."""
+        told = self.peer.port_file
+        if told is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.port = int(told.read_text())
+        return self.port
 
     def median(self, figure: str) -> float | None:
         values = self.figures.get(figure)
@@ -113,36 +124,48 @@ class Bench:
         self.seconds = seconds
         self.bodies: dict[str, Path] = {}
 
-    def body(self, peer: Peer, *, stream: bool, size: int = 1024) -> Path:
-        key = f"{peer.model}-{stream}-{size}".replace(":", "_")
+    def body(self, peer: Peer, *, stream: bool, size: int = 1024, word: str = "") -> Path:
+        """Return a file with a request for a peer; `word` is for the upstream (`load/upstream.c`)."""
+        key = f"{peer.model}-{stream}-{size}-{word}".replace(":", "_")
         if key not in self.bodies:
             content: dict[str, object] = {"model": peer.model, "messages": [{"role": "user", "content": ""}]}
             if stream:
                 content["stream"] = True
             rest = size - len(json.dumps(content, separators=(",", ":")))
-            words = ("the quick brown fox jumps over the lazy dog " * (rest // 40 + 1))[:rest]
+            words = (f"{word} the quick brown fox jumps over the lazy dog " * (rest // 40 + 1))[:rest]
             content["messages"] = [{"role": "user", "content": words}]
             self.bodies[key] = self.folder / f"{key}.json"
             self.bodies[key].write_text(json.dumps(content, separators=(",", ":")))
         return self.bodies[key]
 
-    def drive(
+    def begin(
         self, gateway: Running, connections: int, seconds: float, rate: float, body: Path, most: int = 0
-    ) -> dict[str, float]:
-        """Run the load generator against a gateway and return what it prints."""
+    ) -> subprocess.Popen[bytes]:
+        """Start the load generator against a gateway."""
         peer = gateway.peer
         arguments = [
             str(self.load), str(gateway.port), str(connections), str(seconds), str(rate), str(body), str(most),
             peer.path, "\r\n".join(peer.headers),
         ]  # fmt: skip
-        done = pinned(arguments, LOAD_CORE, stdout=subprocess.PIPE)
-        out, _ = done.communicate(timeout=seconds + 60)
+        return pinned(arguments, LOAD_CORE, stdout=subprocess.PIPE)
+
+    def end(self, gateway: Running, started: subprocess.Popen[bytes], patience_s: float) -> dict[str, float]:
+        """Wait for it and return what it prints; what went wrong is noted."""
+        out, _ = started.communicate(timeout=patience_s)
         told: dict[str, float] = json.loads(out)
         if told["failed"] or told["broken"]:
             gateway.notes.append(f"{told['failed']} failed, {told['broken']} broken of {told['answered']}")
         return told
 
+    def drive(
+        self, gateway: Running, connections: int, seconds: float, rate: float, body: Path, most: int = 0
+    ) -> dict[str, float]:
+        """Run the load generator against a gateway and return what it prints."""
+        return self.end(gateway, self.begin(gateway, connections, seconds, rate, body, most), seconds + 60)
+
     def measure(self, gateway: Running, figure: str) -> None:
+        if figure in STREAMED and not gateway.peer.streams:
+            return
         pid = gateway.process.pid
         before = cpu_s(pid)
         match figure:
@@ -159,14 +182,32 @@ class Bench:
             case "sse":
                 told = self.drive(gateway, 40, self.seconds, 0, self.body(gateway.peer, stream=True))
                 gateway.note("sse_chunk_us", (cpu_s(pid) - before) * 1e6 / max(told["events"], 1))
-                gateway.note("first_p50_ms", told["first_p50_ms"])
+            case "first":
+                body = self.body(gateway.peer, stream=True, word="bench-short")
+                gateway.note("first_p50_ms", self.drive(gateway, 32, self.seconds, 50, body)["first_p50_ms"])
+            case "burst":
+                body = self.body(gateway.peer, stream=True, word="bench-burst")
+                told = self.drive(gateway, 50, self.seconds, 0, body)
+                gateway.note("burst_kchunks_s", told["events"] / told["seconds"] / 1000)
+
+    def idle(self, gateway: Running) -> None:
+        """Note what streams cost that have begun and wait for more; once a process, which keeps the memory."""
+        pid, body = gateway.process.pid, self.body(gateway.peer, stream=True, word="bench-idle")
+        before_mb = rss_mb(pid)
+        started = self.begin(gateway, IDLE_STREAMS, 1.0, 0, body, IDLE_STREAMS)
+        time.sleep(IDLE_S)
+        gateway.note("idle_stream_kb", (rss_mb(pid) - before_mb) * 1024 / IDLE_STREAMS)
+        told = self.end(gateway, started, 60)
+        if told["answered"] != IDLE_STREAMS:
+            gateway.notes.append(f"{told['answered']} of {IDLE_STREAMS} idle streams were answered")
 
 
 def wait_until_answering(bench: Bench, gateway: Running, patience_s: float) -> bool:
     """Ask until the gateway answers 200; False when it does not within `patience_s`."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until and gateway.process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", gateway.port), timeout=1):
+        address = ("127.0.0.1", gateway.listens_on())
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
             told = bench.drive(gateway, 1, 0.2, 0, bench.body(gateway.peer, stream=False), 1)
             gateway.notes.clear()
             if told["answered"] and not told["failed"]:
@@ -176,13 +217,13 @@ def wait_until_answering(bench: Bench, gateway: Running, patience_s: float) -> b
 
 
 @contextlib.contextmanager
-def upstreams(program: Path) -> Iterator[dict[str, int]]:
-    """Run the paced provider, a second one, and one that streams as fast as it can; yield their ports."""
-    ports = {"paced": free_port(), "second": free_port(), "burst": free_port()}
+def upstreams(program: Path, *more: str) -> Iterator[tuple[int, int]]:
+    """Run two providers, the first with these further arguments; yield their ports."""
+    ports = free_port(), free_port()
+    usual = [str(CHUNKS), str(GAP_US), "200"]
     started = [
-        pinned([str(program), str(ports["paced"]), str(CHUNKS), str(GAP_US)], LOAD_CORE),
-        pinned([str(program), str(ports["second"]), str(CHUNKS), str(GAP_US)], LOAD_CORE),
-        pinned([str(program), str(ports["burst"]), "400", "0"], LOAD_CORE),
+        pinned([str(program), str(ports[0]), *usual, *more], LOAD_CORE),
+        pinned([str(program), str(ports[1]), *usual], LOAD_CORE),
     ]
     try:
         yield ports
@@ -204,15 +245,13 @@ def run(options: argparse.Namespace) -> list[Running]:
     upstream, load = build(folder)
     bench = Bench(folder, load, options.seconds)
     with upstreams(upstream) as ports:
-        peers, left_out = found(folder, ports["paced"], ports["second"], options.peers)
+        peers, left_out = Shelf(folder, ports[:1], options.peers).found()
         for line in left_out:
             print(line, file=sys.stderr)
-        build_plan = [sys.executable, "-m", "handlers.cli.main", "build", "bench.route", "-o", "bench.plan"]
-        environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-        subprocess.run(build_plan, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environ)
         if options.only:
             peers = [peer for peer in peers if peer.name in options.only.split(",")]
         gateways = []
+        figures = options.figures.split(",")
         try:
             for peer in peers:
                 gateway = start(peer, folder)
@@ -223,11 +262,12 @@ def run(options: argparse.Namespace) -> list[Running]:
                     stop(gateway.process)
                     continue
                 gateway.note("rss_mb", rss_mb(gateway.process.pid))
-            figures = options.figures.split(",")
+                if "idle" in figures and peer.streams:
+                    bench.idle(gateway)
             for number in range(options.rounds):
                 for figure in figures:
                     for gateway in gateways:
-                        bench.measure(gateway, figure)
+                        bench.measure(gateway, figure)  # what it does not know is measured once, above
                 print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
         finally:
             for gateway in gateways:
@@ -235,7 +275,12 @@ def run(options: argparse.Namespace) -> list[Running]:
     return gateways
 
 
-FIGURES = ("unary_us", "sse_chunk_us", "body200k_us", "rate_p50_ms", "rate_p99_ms", "first_p50_ms", "rss_mb")
+FIGURES = (
+    "unary_us", "sse_chunk_us", "body200k_us", "burst_kchunks_s", "rate_p50_ms", "rate_p99_ms", "first_p50_ms",
+    "rss_mb", "idle_stream_kb",
+)  # fmt: skip
+ADDED = ("rate_p50_ms", "rate_p99_ms", "first_p50_ms")
+"""Of these what counts is what is added to nginx's."""
 
 
 def table(gateways: list[Running]) -> str:
@@ -250,7 +295,9 @@ def table(gateways: list[Running]) -> str:
                 cells.append("–")
                 continue
             low, high = min(gateway.figures[figure]), max(gateway.figures[figure])
-            ratio = f" ({value / least:.1f}×)" if least and gateway is not floor else ""
+            ratio = ""
+            if least and gateway is not floor:
+                ratio = f" (+{value - least:.2f})" if figure in ADDED else f" ({value / least:.1f}×)"
             cells.append(f"{value:.3g}{ratio} [{low:.3g}…{high:.3g}]")
         lines.append(f"| {gateway.peer.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -260,11 +307,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of load for each figure and gateway")
-    parser.add_argument("--peers", type=Path, help="folder with the peers' bin/ and node_modules/")
+    parser.add_argument("--peers", type=Path, help="folder with the peers' NAME/bin/ and node_modules/")
     parser.add_argument("--only", help="names, comma-separated")
-    parser.add_argument("--figures", default="unary,sse,body200k,rate")
+    parser.add_argument("--figures", default="unary,sse,body200k,rate,first,burst,idle")
     parser.add_argument("--json", type=Path, help="write every round's figures here")
     options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         gateways = run(options)
     except NoCompilerError as error:

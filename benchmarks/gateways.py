@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,38 +58,53 @@ async def app(scope, receive, send):
 
 NGINX = """\
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 8192; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; client_body_buffer_size 1m; client_max_body_size 64m;
   keepalive_requests 1000000;
-  upstream up {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000; }}
+  upstream up {{ {servers} keepalive 512; keepalive_requests 1000000; }}
   server {{
     listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }}
+    location / {{
+      proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+      proxy_next_upstream error timeout http_500 http_503 http_429 non_idempotent; proxy_read_timeout {patience_s}s;
+    }}
   }}
 }}
 """
 
-LITELLM = """\
-model_list:
-  - model_name: m
-    litellm_params: {{model: openai/bench, api_base: "http://127.0.0.1:{upstream}/v1", api_key: k, num_retries: 0}}
-general_settings: {{disable_spend_logs: true}}
-"""
-
 TENSORZERO = """\
 [gateway]
-bind_address = "127.0.0.1:{port}"
 observability.enabled = false
 [models.m]
-routing = ["a"]
-[models.m.providers.a]
+routing = [{routing}]
+"""
+
+TENSORZERO_PROVIDER = """\
+[models.m.providers.p{number}]
 type = "openai"
 model_name = "bench"
 api_base = "http://127.0.0.1:{upstream}/v1/"
 api_key_location = "env::BENCH_KEY"
+timeouts = {{ non_streaming.total_ms = {patience_ms} }}
 """
+
+# Its gateway comes from PyPI as part of its Python client, which picks the port.
+TENSORZERO_START = """\
+import sys, time
+import tensorzero
+gateway = tensorzero._start_http_gateway(
+    config_file=sys.argv[1], clickhouse_url=None, postgres_url=None, valkey_url=None, async_setup=False
+)
+with open(sys.argv[2], "w") as told:
+    told.write(gateway.base_url.split(":")[2].split("/")[0])
+while True:
+    time.sleep(3600)
+"""
+
+KEY = "sk-bench"
+"""What the load generator sends as its bearer token."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,8 @@ class Peer:
         command: Gives its command line for the port it is to listen on.
         model: What the body asks it for.
         headers: Extra request headers it needs, as `name: value`.
+        port_file: Where it writes its port once it listens, for one that picks it itself.
+        streams: Whether it can answer with a stream.
     """
 
     name: str
@@ -107,78 +125,158 @@ class Peer:
     headers: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     path: str = "/v1/chat/completions"
+    port_file: Path | None = None
+    streams: bool = True
 
 
-def _uvicorn(folder: Path, module: str, port: int) -> list[str]:
-    return [
-        sys.executable, "-m", "uvicorn", f"{module}:app", "--app-dir", str(folder), "--port", str(port),
-        "--no-access-log", "--log-level", "error", "--loop", "uvloop", "--http", "httptools",
-    ]  # fmt: skip
-
-
-def found(folder: Path, upstream: int, second: int, peers: Path | None) -> tuple[list[Peer], list[str]]:
-    """Return what can be started here, ours first, and a line for each that cannot.
+class Shelf:
+    """What can be started here, and how, in front of some upstreams.
 
     Args:
-        folder: For their configuration files.
-        upstream, second: Ports of the benchmark's upstreams.
-        peers: Folder with `bin/` of a virtual environment and `node_modules/` that hold the peers, or None.
+        folder: For configuration files.
+        upstreams: Their ports; further ones are asked when the first fails, where a peer can be told so.
+        peers: Folder with a virtual environment for each peer (`NAME/bin`) and `node_modules/`, or None.
+        patience_s: How long a peer waits for an answer before it counts as failed.
     """
-    (folder / "hello.py").write_text(HELLO)
-    for name, text in (("bench.route", POLICY), ("stock.py", STOCK), ("litellm.yaml", LITELLM)):
-        (folder / name).write_text(text.format(upstream=upstream, second=second))
 
-    def binary(*names: str) -> str | None:
-        places = os.pathsep.join([str(peers / "bin")] if peers else []) + os.pathsep + os.environ.get("PATH", "")
-        return next((at for name in names if (at := shutil.which(name, path=places))), None)
+    def __init__(self, folder: Path, upstreams: Sequence[int], peers: Path | None, patience_s: int = 60) -> None:
+        self._folder = folder
+        self._upstreams = tuple(upstreams)
+        self._peers = peers
+        self._patience_s = patience_s
 
-    def nginx(port: int) -> list[str]:
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, upstream=upstream, port=port))
-        return [str(binary("nginx")), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+    def found(self) -> tuple[list[Peer], list[str]]:
+        """Return what can be started here, ours first, and a line for each that cannot."""
+        here, missing = [], []
+        for peer, is_here in self._everyone():
+            if is_here:
+                here.append(peer)
+            else:
+                missing.append(f"{peer.name}: not installed here, left out")
+        return here, missing
 
-    def tensorzero(port: int) -> list[str]:
-        (folder / "tensorzero.toml").write_text(TENSORZERO.format(upstream=upstream, port=port))
-        return [str(binary("tensorzero-gateway", "gateway")), "--config-file", str(folder / "tensorzero.toml")]
+    def _everyone(self) -> list[tuple[Peer, bool]]:
+        return [
+            (self._ours(), True),
+            (Peer("nginx proxy_pass", self._nginx), self._binary("nginx") is not None),
+            (Peer("uvicorn hello", lambda port: self._uvicorn("hello", HELLO, port), streams=False), True),
+            (Peer("uvicorn + stock httpx", lambda port: self._uvicorn("stock", self._stock(), port)), True),
+            *(self._worker_router(name) for name in ("vllm-router", "sglang-router")),
+            self._tensorzero(),
+            self._portkey(),
+            self._litellm(),
+        ]
 
-    def worker(name: str) -> Callable[[int], list[str]]:
-        return lambda port: [
-            str(binary(name)), "--host", "127.0.0.1", "--port", str(port),
-            "--worker-urls", f"http://127.0.0.1:{upstream}", "--policy", "round_robin", "--log-level", "error",
+    def _binary(self, name: str) -> str | None:
+        folders = [str(found) for found in sorted(self._peers.glob("*/bin"))] if self._peers else []
+        return shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
+
+    def _written(self, name: str, text: str) -> str:
+        path = self._folder / name
+        path.write_text(text)
+        return str(path)
+
+    def _ours(self) -> Peer:
+        first, second = self._upstreams[0], self._upstreams[-1]
+        source = self._written("bench.route", POLICY.format(upstream=first, second=second))
+        command = [sys.executable, "-m", "handlers.cli.main"]
+        plan = str(self._folder / "bench.plan")
+        subprocess.run([*command, "build", source, "-o", plan], check=True, stdout=subprocess.DEVNULL)
+        return Peer("pointsman", lambda port: [*command, "serve", plan, "--json-logs", "--port", str(port)])
+
+    def _uvicorn(self, module: str, text: str, port: int) -> list[str]:
+        self._written(f"{module}.py", text)
+        return [
+            sys.executable, "-m", "uvicorn", f"{module}:app", "--app-dir", str(self._folder), "--port", str(port),
+            "--no-access-log", "--log-level", "error", "--loop", "uvloop", "--http", "httptools",
         ]  # fmt: skip
 
-    portkey = peers / "node_modules/@portkey-ai/gateway/build/start-server.js" if peers else None
-    config = json.dumps({"provider": "openai", "custom_host": f"http://127.0.0.1:{upstream}/v1", "api_key": "k"})
-    ours = [sys.executable, "-m", "handlers.cli.main", "serve", str(folder / "bench.plan"), "--json-logs"]
-    everyone: list[tuple[Peer, bool]] = [
-        (Peer("pointsman", lambda port: [*ours, "--port", str(port)]), True),
-        (Peer("nginx proxy_pass", nginx), binary("nginx") is not None),
-        (Peer("uvicorn hello", lambda port: _uvicorn(folder, "hello", port)), True),
-        (Peer("uvicorn + stock httpx", lambda port: _uvicorn(folder, "stock", port)), True),
-        (Peer("vllm-router", worker("vllm-router")), binary("vllm-router") is not None),
-        (Peer("sglang-router", worker("sglang-router")), binary("sglang-router") is not None),
-        (
-            Peer("tensorzero", tensorzero, model="tensorzero::model_name::m", path="/openai/v1/chat/completions"),
-            binary("tensorzero-gateway", "gateway") is not None,
-        ),
-        (
-            Peer(
-                "portkey",
-                lambda port: [str(binary("node")), str(portkey), f"--port={port}", "--headless"],
-                headers=(f"x-portkey-config: {config}",),
-            ),
-            portkey is not None and portkey.exists() and binary("node") is not None,
-        ),
-        (
-            Peer(
-                "litellm",
-                lambda port: [
-                    str(binary("litellm")), "--config", str(folder / "litellm.yaml"), "--port", str(port),
-                    "--host", "127.0.0.1",
+    def _stock(self) -> str:
+        return STOCK.format(upstream=self._upstreams[0])
+
+    def _nginx(self, port: int) -> list[str]:
+        servers = " ".join(f"server 127.0.0.1:{upstream};" for upstream in self._upstreams)
+        text = NGINX.format(folder=self._folder, servers=servers, port=port, patience_s=self._patience_s)
+        return [str(self._binary("nginx")), "-c", self._written("nginx.conf", text), "-p", str(self._folder)]
+
+    def _worker_router(self, name: str) -> tuple[Peer, bool]:
+        """vLLM's and SGLang's routers, which are of one family."""
+        binary = self._binary(name)
+        subcommand = ["launch"] if name == "sglang-router" else []
+
+        def command(port: int) -> list[str]:
+            return [
+                str(binary), *subcommand, "--host", "127.0.0.1", "--port", str(port),
+                "--worker-urls", *(f"http://127.0.0.1:{upstream}" for upstream in self._upstreams),
+                "--policy", "round_robin", "--log-level", "error",
+                # Both want 29000 for their metrics.
+                "--prometheus-port", str(port + 1), "--request-timeout-secs", str(self._patience_s),
+            ]  # fmt: skip
+
+        return Peer(name, command), binary is not None
+
+    def _tensorzero(self) -> tuple[Peer, bool]:
+        found = list(self._peers.glob("*/lib/python3*/site-packages/tensorzero")) if self._peers else []
+        told = self._folder / "tensorzero.port"
+
+        def command(port: int) -> list[str]:
+            told.unlink(missing_ok=True)
+            routing = ", ".join(f'"p{number}"' for number in range(len(self._upstreams)))
+            providers = "".join(
+                TENSORZERO_PROVIDER.format(number=number, upstream=upstream, patience_ms=self._patience_s * 1000)
+                for number, upstream in enumerate(self._upstreams)
+            )
+            config = self._written("tensorzero.toml", TENSORZERO.format(routing=routing) + providers)
+            python = found[0].parents[3] / "bin/python"
+            return [str(python), self._written("tensorzero.py.txt", TENSORZERO_START), config, str(told)]
+
+        model, path = "tensorzero::model_name::m", "/openai/v1/chat/completions"
+        return Peer("tensorzero", command, model=model, path=path, port_file=told), bool(found)
+
+    def _portkey(self) -> tuple[Peer, bool]:
+        script = self._peers / "node_modules/@portkey-ai/gateway/build/start-server.js" if self._peers else None
+        targets: list[dict[str, object]] = [
+            {"provider": "openai", "custom_host": f"http://127.0.0.1:{upstream}/v1", "api_key": "k"}
+            for upstream in self._upstreams
+        ]
+        config: dict[str, object] = targets[0]
+        if len(targets) > 1:
+            config = {"strategy": {"mode": "fallback"}, "targets": targets}
+        config["request_timeout"] = self._patience_s * 1000
+        node = self._binary("node")
+        peer = Peer(
+            "portkey",
+            lambda port: [str(node), str(script), f"--port={port}", "--headless"],
+            headers=(f"x-portkey-config: {json.dumps(config)}",),
+        )
+        return peer, script is not None and script.exists() and node is not None
+
+    def _litellm(self) -> tuple[Peer, bool]:
+        binary = self._binary("litellm")
+
+        def command(port: int) -> list[str]:
+            names = ["m", *(f"m{number}" for number in range(1, len(self._upstreams)))]
+            config = {
+                "model_list": [
+                    {
+                        "model_name": name,
+                        "litellm_params": {
+                            "model": "openai/bench", "api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "k",
+                            "max_retries": 0, "timeout": self._patience_s,
+                        },
+                    }
+                    for name, upstream in zip(names, self._upstreams, strict=True)
                 ],
-                environ={"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"},
-            ),
-            binary("litellm") is not None,
-        ),
-    ]  # fmt: skip
-    here = [peer for peer, is_here in everyone if is_here]
-    return here, [f"{peer.name}: not installed here, left out" for peer, is_here in everyone if not is_here]
+                "router_settings": {"num_retries": 0, **({"fallbacks": [{"m": names[1:]}]} if names[1:] else {})},
+                "general_settings": {"disable_spend_logs": True, "master_key": KEY},
+            }  # fmt: skip
+            # JSON is YAML.
+            path = self._written("litellm.yaml", json.dumps(config))
+            return [str(binary), "--config", path, "--port", str(port), "--host", "127.0.0.1"]
+
+        environ = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_LOG": "ERROR",
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+        }
+        return Peer("litellm", command, environ=environ), binary is not None

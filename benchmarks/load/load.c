@@ -152,7 +152,7 @@ int main(int argc, char **argv) {
     size_t length = fread(content, 1, 1 << 20, file);
     request = malloc(length + 4096 + strlen(extra));
     request_len = (size_t)sprintf(request,
-        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\nauthorization: Bearer bench\r\ncontent-length: %zu\r\n%s%s\r\n",
+        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\ncontent-length: %zu\r\n%s%s\r\n",
         path, port, length, extra, *extra ? "\r\n" : "");
     memcpy(request + request_len, content, length);
     request_len += length;
