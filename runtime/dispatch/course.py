@@ -2,6 +2,10 @@
 
 The first attempt runs in the request's own task, since most requests have no other; further ones get tasks. Everything
 that a request starts ends with it, whatever happens. What to do is the flow's to say; here it is only done.
+
+Most requests go straight: their first attempt brings a whole answer in time, and all that a flow could say is what
+everybody knows. So the flow of a request begins with the first event that is not that, and is then told what came
+before it, with the times at which it came.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
+from router_dsl.plan import Options
 from runtime.dispatch.clock import Alarm, Clock
 from runtime.dispatch.exchange import ClientLeftError, Exchange
 from runtime.dispatch.record import Client
@@ -28,8 +33,9 @@ from runtime.flow.events import (
     Send,
     TimeUp,
     Waiting,
+    Whole,
 )
-from runtime.flow.flow import FOREVER, Flow
+from runtime.flow.flow import FOREVER, Flow, opening_patience_s
 from runtime.flow.verdict import blame
 from runtime.health.endpoint import Permit
 from runtime.health.health import Health
@@ -41,6 +47,9 @@ Farewell = Callable[[Finish], Coroutine[object, object, None]]
 
 OWED = ("complete", "cut", "refused")
 """Ends after which the client may still wait for something: `[DONE]`, the in-band error, a refusal."""
+
+STRAIGHT = Finish("complete", 0, "ok", 200)
+"""The end of a request whose first attempt brought a whole answer."""
 
 
 @dataclass(slots=True)
@@ -67,7 +76,8 @@ class Course:
     """The way of one request; used once.
 
     Args:
-        flow: Decides; not started yet.
+        begin_flow: Makes what decides.
+        opening: Endpoint of the first attempt (index) and the options it has, if it may go without a flow; else None.
         client: Who waits for the answer.
         names: Identifiers of the endpoints, by index.
         health: Told about every attempt.
@@ -82,9 +92,22 @@ class Course:
         is_closed: Whether the client was handed the last byte of its answer.
     """
 
+    _flow: Flow | None = None
+    _finish: Finish | None = None
+    _over: asyncio.Future[None] | None = None
+    _bug: BaseException | None = None
+    _alarm: Alarm | None = None
+    _alarm_s = FOREVER
+    _before: tuple[tuple[Event, float], ...] = ()
+    _is_saying_farewell = False
+    _is_left = False
+    heard_s: float | None = None
+    is_closed = False
+
     def __init__(
         self,
-        flow: Flow,
+        begin_flow: Callable[[], Flow],
+        opening: tuple[int, Options] | None,
         client: Client,
         names: tuple[str, ...],
         health: Health,
@@ -92,7 +115,8 @@ class Course:
         launch: Callable[[int, int, Course], Exchange],
         rouse: Callable[[int], None] | None = None,
     ) -> None:
-        self._flow = flow
+        self._begin_flow = begin_flow
+        self._opening = opening
         self._client = client
         self._names = names
         self._health = health
@@ -102,17 +126,8 @@ class Course:
         self._loop = asyncio.get_running_loop()
         self._stretch = Stretch(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._finish: Finish | None = None
-        self._over: asyncio.Future[None] | None = None
-        self._bug: BaseException | None = None
-        self._alarm: Alarm | None = None
-        self._alarm_s = FOREVER
-        self._is_saying_farewell = False
-        self._is_left = False
         self.began_s = clock.now_s()
         self.started: list[Started] = []
-        self.heard_s: float | None = None
-        self.is_closed = False
 
     async def run(self, farewell: Farewell) -> Finish:
         """Go the whole way and return how it ended; nothing that it started is left.
@@ -122,8 +137,10 @@ class Course:
         """
         end_watch = self._client.watch(self._leave)
         try:
-            self._perform(self._flow.start(self.began_s), None)
-            self._set_alarm()
+            if self._opening is None:
+                self._start_flow()
+            else:
+                self._open(*self._opening)
             if self.started:
                 await self._stretch.run(self.started[0].exchange.run())
             while self._finish is None and self._bug is None:
@@ -133,7 +150,8 @@ class Course:
             if finish is not None and finish.end in OWED and not self.is_closed:
                 await self._say_farewell(farewell, finish)
         finally:
-            self.report(ClientGone())
+            if self._finish is None:
+                self.report(ClientGone())
             end_watch()
             if self._tasks:
                 await self._end_tasks()
@@ -154,9 +172,12 @@ class Course:
     def _leave(self) -> None:
         """Note that the client has left."""
         self._is_left = True
-        if self.is_closed and self._flow.committed is not None:
+        if self._finish is not None and self._flow is None:
+            return
+        flow = self._flow or self._start_flow()
+        if self.is_closed and flow.committed is not None:
             # Servers and clients hang up as soon as the last byte is out: that is no leaving.
-            self.report(Finished(self._flow.committed))
+            self.report(Finished(flow.committed))
         self.report(ClientGone())
         if self._is_saying_farewell:
             self._stretch.interrupt()
@@ -179,6 +200,14 @@ class Course:
         """Seconds from the first attempt's start to when a provider was last heard; all of it counts as waiting."""
         return self.heard_s - self.started[0].started_s if self.heard_s is not None else 0.0
 
+    def _goes_straight(self) -> bool:
+        return self._flow is None
+
+    @property
+    def withheld(self) -> int:
+        """Places of the plan that could not be afforded."""
+        return 0 if self._flow is None else self._flow.withheld
+
     # --- what the exchanges call ------------------------------------------------------------------
 
     def hear(self) -> None:
@@ -187,7 +216,7 @@ class Course:
 
     def report(self, event: Event, by: int | None = None) -> None:
         """Tell the flow, and do what it says; `by` is the attempt that reports on itself."""
-        flow = self._flow
+        flow = self._flow or self._start_flow()
         if flow.ended:
             return
         now_s = self._clock.now_s()
@@ -202,8 +231,27 @@ class Course:
             self._set_alarm()
 
     def is_chosen(self, attempt: int) -> bool:
-        """Whether this attempt's answer is the client's, still."""
-        return self._flow.committed == attempt and not self._flow.ended
+        """Whether this attempt's answer is the client's, still; to be asked once its content was reported."""
+        flow = self._flow
+        return flow is not None and flow.committed == attempt and not flow.ended
+
+    async def deliver(self, headers: Headers, body: bytes) -> bool:
+        """Give the client the first attempt's answer, which is whole and good, if all went straight so far."""
+        if not self._goes_straight():
+            return False
+        started, now_s = self.started[0], self._clock.now_s()
+        started.first_s = now_s
+        self._before = ((Content(0), now_s), (Whole(0), now_s))
+        await self.start(0, 200, headers)
+        await self.send(body, last=True)
+        if not self._goes_straight():
+            self.report(Finished(0), 0)
+            return True
+        self._close(started, "ok")
+        self._finish = STRAIGHT
+        if self._alarm is not None:
+            self._alarm.cancel()
+        return True
 
     async def start(self, attempt: int, status: int, headers: Headers) -> None:
         """Send the client the head of an answer.
@@ -231,15 +279,34 @@ class Course:
 
     def offer(self, attempt: int, data: bytes) -> bool:
         """Send the client more of this attempt's answer, if it is the client's and it need not be waited for."""
-        if self._flow.committed != attempt or self._flow.ended or not self._client.offer(data):
+        if not self.is_chosen(attempt) or not self._client.offer(data):
             return False
         self.report(Waiting(attempt), attempt)
         return True
 
     def _left_while_sending(self) -> ClientLeftError:
         self.is_closed = False
-        self.report(ClientGone(), self._flow.committed)
+        flow = self._flow or self._start_flow()
+        self.report(ClientGone(), flow.committed)
         return ClientLeftError()
+
+    # --- the flow ---------------------------------------------------------------------------------
+
+    def _open(self, endpoint: int, options: Options) -> None:
+        """Start the first attempt as any flow would."""
+        self._send(Send(0, endpoint))
+        self._alarm_s = self.began_s + opening_patience_s(options)
+        self._alarm = self._clock.ring(self._alarm_s, self._ring)
+
+    def _start_flow(self) -> Flow:
+        """Have the flow take over from what has happened so far."""
+        flow = self._flow = self._begin_flow()
+        actions = flow.start(self.began_s)
+        self._perform(actions[1:] if self.started else actions, None)
+        for event, at_s in self._before:
+            self._perform(flow.on(event, at_s), 0)
+        self._set_alarm()
+        return flow
 
     # --- actions ----------------------------------------------------------------------------------
 
@@ -311,6 +378,7 @@ class Course:
         An alarm set too early stays, since deadlines mostly move away: it rings in vain and is set again.
         """
         flow = self._flow
+        assert flow is not None
         if flow.ended:
             if self._alarm is not None:
                 self._alarm.cancel()

@@ -55,7 +55,15 @@ class Course(Protocol):
         ...
 
     def is_chosen(self, attempt: int) -> bool:
-        """Whether this attempt's answer is the client's, still."""
+        """Whether this attempt's answer is the client's, still; to be asked once its content was reported."""
+        ...
+
+    async def deliver(self, headers: Headers, body: bytes) -> bool:
+        """Give the client the first attempt's answer, which is whole and good, if all went straight so far.
+
+        Raises:
+            ClientLeftError: The client is gone.
+        """
         ...
 
     def offer(self, attempt: int, data: bytes) -> bool:
@@ -89,21 +97,20 @@ class Exchange:
         head: What every chunk of the stream repeats, once there was one.
     """
 
+    status: int | None = None
+    problem: Problem | None = None
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    head: Head | None = None
+    _is_relaying = False
+
     def __init__(self, number: int, course: Course, transport: Transport, outgoing: Outgoing, asked: Asked) -> None:
-        self.status: int | None = None
-        self.problem: Problem | None = None
-        self.usage: Usage | None = None
-        self.finish_reason: str | None = None
-        self.head: Head | None = None
         self._number = number
         self._course = course
         self._transport = transport
         self._outgoing = outgoing
         self._asked = asked
-        self._is_relaying = False
-        self._held = bytearray()
-        self._content = Content(number)
-        self._waiting = Waiting(number)
+        self._held = b""
 
     async def run(self) -> None:
         """Carry the attempt out; returns when it is over, however it ends."""
@@ -168,21 +175,26 @@ class Exchange:
         if len(raw) > UNARY_BYTES:
             self._fail("malformed")
             return
-        self._course.hear()
+        course, number = self._course, self._number
+        course.hear()
         answer = unary.read(raw)
         self.usage, self.finish_reason = answer.usage, answer.finish_reason
         if answer.malformed or answer.error is not None or answer.is_empty:
             self._judge_unusable(response, raw, answer)
             return
-        self._course.report(self._content, self._number)
-        self._course.report(Whole(self._number), self._number)
-        if not self._course.is_chosen(self._number):
+        head = (
+            incoming.UNARY_CONTENT_TYPE,
+            (b"content-length", b"%d" % len(raw)),
+            *incoming.passed_on(response.headers),
+        )
+        if number == 0 and await course.deliver(head, raw):
             return
-        length = (b"content-length", str(len(raw)).encode())
-        head = (incoming.UNARY_CONTENT_TYPE, length, *incoming.passed_on(response.headers))
-        await self._course.start(self._number, 200, head)
-        await self._course.send(raw, last=True)
-        self._course.report(Finished(self._number), self._number)
+        course.report(Content(number), number)
+        course.report(Whole(number), number)
+        if course.is_chosen(number):
+            await course.start(number, 200, head)
+            await course.send(raw, last=True)
+            course.report(Finished(number), number)
 
     async def _rest(self, first: bytes, response: Response) -> bytes:
         """Return a body that begins so, all of it, or what came until it was too large."""
@@ -191,7 +203,7 @@ class Exchange:
             if not body:
                 self._course.report(Begun(self._number), self._number)
             body += chunk
-            self._course.report(self._waiting, self._number)
+            self._course.report(Waiting(self._number), self._number)
             chunk = await response.read()
         return bytes(body)
 
@@ -210,6 +222,7 @@ class Exchange:
             await self._unasked_json(response)
             return
         relay = Relay(self._asked.choices, wants_usage=self._asked.wants_usage)
+        self._content, self._waiting = Content(self._number), Waiting(self._number)
         headers = (*incoming.STREAM_HEADERS, *incoming.passed_on(response.headers))
         was_lost = is_something = False
 
@@ -251,7 +264,7 @@ class Exchange:
                 if is_endless:
                     self._fail("malformed")
                 return not is_endless
-            passed = bytes(self._held)
+            passed = self._held
         if b"data:" in passed:  # a comment is a sign of life, but not of progress
             self._course.report(self._content, self._number)
             if relay.watch.finished:
@@ -260,7 +273,7 @@ class Exchange:
             return False
         if not self._is_relaying:
             self._is_relaying = True
-            self._held.clear()
+            self._held = b""
             await self._course.start(self._number, 200, headers)
         if relay.watch.done_seen:
             await self._course.send(passed + DONE, last=True)

@@ -67,15 +67,20 @@ class Http1Response:
         self.take: Callable[[bytes], bool] | None = None
 
     async def head(self) -> None:
-        """Return once `status` and `headers` are there.
+        """Return once `status` and `headers` are there; the connection is dropped when they are not awaited or fail.
 
         Raises:
             TransportError: No head came.
         """
-        while not self.status:
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+        try:
+            while not self.status:
+                if self._error is not None:
+                    raise self._error
+                await self._wait()
+        except BaseException:
+            if self._connection is not None:
+                self._connection.drop()
+            raise
 
     async def read(self) -> bytes:
         """Return the next bytes of the body as they come; `b""` is the body's proper end.

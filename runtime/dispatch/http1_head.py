@@ -56,22 +56,27 @@ def address(url: str) -> Address:
     )
 
 
-def head(request: Outgoing, at: Address) -> bytes:
-    """Return the request line and the headers, with the empty line.
+def head_lines(method: str, headers: Headers, at: Address) -> bytes:
+    """Return the request line and the headers that do not depend on the body, each with its line end.
 
     Raises:
         TransportError: `connect`: a header or the method would break out of its line.
     """
-    method = request.method.encode("latin-1", "replace")
-    lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, at.target, at.host_header)]
-    lines += [b"%b: %b" % field for field in request.headers if field[0] not in FRAMING]
-    if request.body or method not in (b"GET", b"HEAD"):
-        lines.append(b"content-length: %d" % len(request.body))
-    found = b"\r\n".join(lines)
-    # One line end between two lines, and one inside the first of them: any other came from a header's value.
-    if not found.count(b"\n") == found.count(b"\r") == len(lines) or b"\0" in found or not method.isalpha():
+    name = method.encode("latin-1", "replace")
+    lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (name, at.target, at.host_header)]
+    lines += [b"%b: %b\r\n" % field for field in headers if field[0] not in FRAMING]
+    found = b"".join(lines)
+    # One line end for each line, and one more inside the first: any other came from a header's value.
+    if not found.count(b"\n") == found.count(b"\r") == len(lines) + 1 or b"\0" in found or not name.isalpha():
         raise TransportError("connect", "a header holds a line end or a zero byte", sent=False)
-    return found + b"\r\n\r\n"
+    return found
+
+
+def head(lines: bytes, request: Outgoing) -> bytes:
+    """Return the whole head, with the empty line, from its `head_lines`."""
+    if request.body or request.method not in ("GET", "HEAD"):
+        return b"%bcontent-length: %d\r\n\r\n" % (lines, len(request.body))
+    return lines + b"\r\n"
 
 
 def passed_on(fields: list[tuple[bytes, bytes]], connection: bytes) -> Headers:

@@ -7,9 +7,9 @@ import ssl
 from collections import deque
 
 from runtime.dispatch.http1 import Connection, Http1Response
-from runtime.dispatch.http1_head import Address, Origin, address, head
+from runtime.dispatch.http1_head import Origin, address, head, head_lines
 from runtime.dispatch.tls import trusting_context
-from runtime.dispatch.transport import Outgoing, TransportError
+from runtime.dispatch.transport import Headers, Outgoing, TransportError
 
 # 10 s: the SDKs give a connection 5 s; a cold TLS handshake across an ocean with one lost SYN takes 4 s.
 CONNECT_TIMEOUT_S = 10.0
@@ -21,8 +21,8 @@ MOST_IDLE = 100
 # 30 s: shorter than the 60 s after which common load balancers close an idle connection under our feet.
 KEEPALIVE_S = 30.0
 
-# Policies name dozens of addresses; whoever asks for more pays 10 µs for each request.
-MOST_ADDRESSES = 1024
+# Policies name dozens of addresses, each with headers of its own; whoever asks for more pays 10 µs for each request.
+MOST_HEADS = 1024
 
 
 class Pool:
@@ -30,6 +30,7 @@ class Pool:
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
         self._origin = origin
+        self.is_tls = origin.tls
         self._loop = loop
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -165,7 +166,7 @@ class Http1Transport:
     def __init__(self, verify: ssl.SSLContext | None = None) -> None:
         self._verify = verify
         self._pools: dict[Origin, Pool] = {}
-        self._addresses: dict[str, Address] = {}
+        self._heads: dict[tuple[str, str, Headers], tuple[Pool, bytes]] = {}
 
     async def send(self, request: Outgoing) -> Http1Response:
         """Send a request and return when the head of the answer has arrived.
@@ -176,22 +177,23 @@ class Http1Transport:
         Raises:
             TransportError: No head came.
         """
-        at = self._address(request.url)
-        lines = head(request, at)
-        pool = self._pools.get(at.origin)
-        if pool is None:
-            pool = self._pools[at.origin] = Pool(at.origin, asyncio.get_running_loop())
+        pool, lines = self._prepared(request)
         connection = pool.idle()
         if connection is None:
-            connection = await self._connect(pool, at.origin)
+            connection = await self._connect(pool)
+        is_head_request = request.method == "HEAD"
+        response = connection.begin(head(lines, request), request.body, is_head_request=is_head_request)
         try:
-            return await _exchange(connection, request, lines)
+            await response.head()
+            return response
         except TransportError as error:
             if error.kind != "lost" or connection.exchanges == 1 or connection.is_heard:
                 raise
         # It takes the place of one that is gone, so it need not wait for room.
-        fresh = await self._connect(pool, at.origin, wait=False)
-        return await _exchange(fresh, request, lines)
+        fresh = await self._connect(pool, wait=False)
+        response = fresh.begin(head(lines, request), request.body, is_head_request=is_head_request)
+        await response.head()
+        return response
 
     def drop_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -201,15 +203,16 @@ class Http1Transport:
     async def aclose(self) -> None:
         """Close every connection."""
         pools, self._pools = list(self._pools.values()), {}
+        self._heads.clear()
         for pool in pools:
             await pool.aclose()
 
-    async def _connect(self, pool: Pool, origin: Origin, *, wait: bool = True) -> Connection:
+    async def _connect(self, pool: Pool, *, wait: bool = True) -> Connection:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 if wait and (connection := await pool.room()) is not None:
                     return connection
-                return await pool.connect(self._context() if origin.tls else None)
+                return await pool.connect(self._context() if pool.is_tls else None)
         except TimeoutError as error:
             raise TransportError("connect", f"no connection within {CONNECT_TIMEOUT_S:g} s", sent=False) from error
 
@@ -218,20 +221,17 @@ class Http1Transport:
             self._verify = trusting_context()
         return self._verify
 
-    def _address(self, url: str) -> Address:
-        known = self._addresses.get(url)
+    def _prepared(self, request: Outgoing) -> tuple[Pool, bytes]:
+        """Return the pool that a request is sent from and what of its head does not depend on the body."""
+        key = (request.method, request.url, request.headers)
+        known = self._heads.get(key)
         if known is None:
-            if len(self._addresses) >= MOST_ADDRESSES:
-                self._addresses.clear()
-            known = self._addresses[url] = address(url)
+            at = address(request.url)
+            lines = head_lines(request.method, request.headers, at)
+            pool = self._pools.get(at.origin)
+            if pool is None:
+                pool = self._pools[at.origin] = Pool(at.origin, asyncio.get_running_loop())
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()
+            known = self._heads[key] = (pool, lines)
         return known
-
-
-async def _exchange(connection: Connection, request: Outgoing, lines: bytes) -> Http1Response:
-    response = connection.begin(lines, request.body, is_head_request=request.method == "HEAD")
-    try:
-        await response.head()
-    except BaseException:
-        await response.aclose()
-        raise
-    return response

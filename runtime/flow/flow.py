@@ -82,6 +82,13 @@ LONGEST_PAUSE_S = 2.0
 # nginx's status for a client that closed before the answer; it never reaches anybody but the logs.
 STATUS_CLIENT_GONE = 499
 
+
+def opening_patience_s(options: Options) -> float:
+    """Return how long a first attempt may be silent before its flow has anything to say about it."""
+    first_token_s = FIRST_TOKEN_CEILING_S if options.first_token_s is None else options.first_token_s
+    return first_token_s if options.within_s is None else min(first_token_s, options.within_s)
+
+
 State = Literal["silent", "answering", "relaying", "whole"]
 
 

@@ -45,7 +45,7 @@ class AsgiClient:
 
     def __init__(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         self._visit = visit
-        self._server = cast("Server | None", scope.get(SERVER))
+        self._server = cast("Server | None", scope.pop(SERVER, None))
         self._receive = receive
         self._send = send
 

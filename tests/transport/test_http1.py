@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from runtime.dispatch import http1, pool
-from runtime.dispatch.http1_head import address, head
+from runtime.dispatch.http1_head import address, head, head_lines
 from runtime.dispatch.pool import Http1Transport
 from runtime.dispatch.tls import trusting_context
 from runtime.dispatch.transport import Headers, Outgoing, TransportError
@@ -94,7 +94,7 @@ def test_framing_is_said_once_and_by_us() -> None:
         (b"connection", b"x"),
         (b"x", b"1"),
     )
-    found = head(Outgoing("POST", "http://a/", given, b"abc"), address("http://a/"))
+    found = head(head_lines("POST", given, address("http://a/")), Outgoing("POST", "http://a/", given, b"abc"))
     assert found == b"POST / HTTP/1.1\r\nhost: a\r\nx: 1\r\ncontent-length: 3\r\n\r\n"
 
 
@@ -103,7 +103,7 @@ def test_framing_is_said_once_and_by_us() -> None:
 )
 def test_nothing_breaks_out_of_its_line(name: bytes, method: str) -> None:
     with pytest.raises(TransportError):
-        head(Outgoing(method, "http://a/", ((name, b"1"),), b""), address("http://a/"))
+        head_lines(method, ((name, b"1"),), address("http://a/"))
 
 
 def test_headers_about_the_connection_stay_behind(run: Run) -> None:
