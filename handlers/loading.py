@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import os
 import sys
 import time
@@ -19,10 +18,11 @@ from handlers.compiled import Compiled, compile_file
 from handlers.route_source import RouteSource
 from router_dsl.plan import Plan, PlanError
 from router_dsl.seal import Key, KeyTextError
+from runtime.dispatch.dispatcher import NOTHING
 from runtime.dispatch.outgoing import UnusableKeyError
 from runtime.serve.app import RefusedError
 from runtime.serve.keys import KeyFileError
-from runtime.serve.lines import LineWriter, Stream
+from runtime.serve.lines import LineWriter, unbuffered
 from runtime.serve.log import ConsoleLog, JsonLog
 from runtime.serve.renewal import RefusedPlanError, Renewal, examine
 from runtime.serve.router import Log, Router
@@ -188,14 +188,27 @@ def _at_once(source: Source, within_s: float | None) -> Fetched:
         return thread.submit(asyncio.run, fetch()).result()
 
 
-def router_of(plan: Plan, settings: Settings, log: Log) -> Router:
-    """Return a router for the plan with the keys of this process's environment.
+def router_of(
+    plan: Plan,
+    settings: Settings,
+    log: Log,
+    environ: Mapping[str, str] = os.environ,
+    secrets: Mapping[str, str] = NOTHING,
+) -> Router:
+    """Return a router for the plan.
+
+    Args:
+        plan: What it decides by.
+        settings: How it serves.
+        log: Gets one event for each request.
+        environ: Where `key env.NAME` is looked up.
+        secrets: Where `key secret NAME` is looked up.
 
     Raises:
         RefusedError: A key, or the file of the clients' keys, is unusable; stderr says which.
     """
     try:
-        return Router.open(plan, settings, os.environ, log)
+        return Router.open(plan, settings, environ, log, secrets=secrets)
     except (UnusableKeyError, KeyFileError) as error:
         complain(str(error))
         raise RefusedError from error
@@ -203,14 +216,7 @@ def router_of(plan: Plan, settings: Settings, log: Log) -> Router:
 
 def log_to(stream: TextIO, *, json_lines: bool) -> Log:
     """Return a log on a stream: JSON lines, or readable ones where a person looks and did not ask for JSON."""
-    lines = LineWriter(_unbuffered(stream))
+    lines = LineWriter(unbuffered(stream))
     if json_lines or not stream.isatty():
         return JsonLog(lines)
     return ConsoleLog(lines, color=not os.environ.get("NO_COLOR"))
-
-
-def _unbuffered(stream: TextIO) -> Stream:
-    try:
-        return open(stream.fileno(), "wb", buffering=0, closefd=False)
-    except io.UnsupportedOperation:
-        return stream.buffer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import io
 import threading
 from collections import deque
-from typing import Protocol
+from typing import Protocol, TextIO
 
 # About 1 KB a line: at most 10 MB wait for a reader that has stalled.
 BACKLOG_LINES = 10_000
@@ -26,6 +27,24 @@ class Stream(Protocol):
 
     def write(self, data: memoryview, /) -> int | None:
         """Write some bytes and return how many, None when it would have to wait."""
+        ...
+
+
+class Lines(Protocol):
+    """Where lines go, their line ends included.
+
+    Attributes:
+        dropped: How many were lost so far.
+    """
+
+    dropped: int
+
+    def write(self, line: bytes) -> None:
+        """Take one line; never waits, never fails."""
+        ...
+
+    def close(self) -> None:
+        """Let the last ones out."""
         ...
 
 
@@ -86,15 +105,57 @@ class LineWriter:
 
     def _write_batch(self, lines: list[bytes]) -> None:
         try:
-            self._write(b"".join(lines))
+            _write(self._stream, b"".join(lines))
         except (OSError, ValueError):
             # A closed pipe or a full disk: the requests go on without their lines.
             self.dropped += len(lines)
 
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            written = self._stream.write(left)
-            if not written:
-                raise BlockingIOError
-            left = left[written:]
+
+class HeldLines:
+    """Holds lines until it is told that nobody waits: for a process that stands still as soon as it has answered.
+
+    Args:
+        stream: Unbuffered.
+
+    Attributes:
+        dropped: Lines lost so far, to a stream that failed.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Hold one line."""
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write what is held; waits for the stream, never fails."""
+        lines, self._lines = self._lines, []
+        try:
+            if lines:
+                _write(self._stream, b"".join(lines))
+        except (OSError, ValueError):
+            self.dropped += len(lines)
+
+    def close(self) -> None:
+        """Write what is held."""
+        self.flush()
+
+
+def unbuffered(stream: TextIO) -> Stream:
+    """Return what is below a text stream, without a buffer where that can be had."""
+    try:
+        return open(stream.fileno(), "wb", buffering=0, closefd=False)
+    except io.UnsupportedOperation:
+        return stream.buffer
+
+
+def _write(stream: Stream, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        written = stream.write(left)
+        if not written:
+            raise BlockingIOError
+        left = left[written:]

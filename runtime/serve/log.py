@@ -8,14 +8,14 @@ from typing import cast
 
 import msgspec
 
-from runtime.serve.lines import LineWriter
+from runtime.serve.lines import Lines
 
 
 @dataclass(slots=True)
 class JsonLog:
     """One JSON object a line."""
 
-    lines: LineWriter
+    lines: Lines
 
     def __call__(self, event: Mapping[str, object]) -> None:
         """Take one event; how many were lost before it, if any, joins it as `log_dropped`."""
@@ -32,7 +32,7 @@ class JsonLog:
 class ConsoleLog:
     """One line for a person; events other than requests are told in full."""
 
-    lines: LineWriter
+    lines: Lines
     color: bool = True
 
     def __call__(self, event: Mapping[str, object]) -> None:

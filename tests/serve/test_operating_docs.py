@@ -11,9 +11,8 @@ from tests.serve.desk import Desk
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operating.md").read_text("utf-8")
-SETTINGS = sorted(
-    set(re.findall(r"POINTSMAN_[A-Z_]+", (ROOT / "runtime" / "serve" / "settings.py").read_text("utf-8")))
-)
+READERS = [ROOT / "runtime" / "serve" / "settings.py", ROOT / "handlers" / "aws_lambda.py"]
+SETTINGS = sorted({name for path in READERS for name in re.findall(r"POINTSMAN_[A-Z_]+", path.read_text("utf-8"))})
 
 
 @pytest.mark.parametrize("name", SETTINGS)
