@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from handlers.aws_secrets import Reference, SecretError, fetch, references
 from handlers.cli.output import complain
 from handlers.lambda_runtime.lifespan import Application, Lifespan, StartError
 from handlers.lambda_runtime.loop import run, slots_of
 from handlers.lambda_runtime.slot import Terms
-from handlers.loading import SHIPPED, log_to, plan_of, router_of, settings_of
+from handlers.loading import SHIPPED, log_to, router_at, settings_of
 from runtime.serve.app import CHAT, App, RefusedError
 from runtime.serve.lines import HeldLines, unbuffered
 from runtime.serve.log import JsonLog
@@ -36,7 +35,7 @@ class Gateway:
     def __init__(self, environ: Mapping[str, str], *, may_freeze: bool) -> None:
         self._environ = environ
         self._held = HeldLines(unbuffered(sys.stdout)) if may_freeze else None
-        self._router: Router | None = None
+        self._app: App | None = None
         self._lifespan: Lifespan | None = None
 
     async def open(self) -> Application:
@@ -48,23 +47,23 @@ class Gateway:
         secrets = await _secrets(self._environ)
         environ = {**secrets, **self._environ}
         try:
-            router = self._router = _router(environ, secrets, self._log())
+            router = _router(environ, secrets, self._log())
         except RefusedError as error:
             raise StartError(REFUSED) from error
-        app = App(lambda: router)
+        app = self._app = App(lambda: router)
         self._lifespan = Lifespan(app)
         await self._lifespan.start()
         return app
 
     async def after_gap(self, gap_s: float) -> None:
         """Trust no connection that lay idle so long; what is known of health has faded by itself."""
-        if self._router is not None:
-            self._router.drop_idle()
+        if (router := self._router()) is not None:
+            router.drop_idle()
 
     async def after_response(self, within_s: float) -> None:
         """Let copies and wake-up calls end, and the log out."""
-        if self._router is not None:
-            await self._router.settle(within_s)
+        if (router := self._router()) is not None:
+            await router.settle(within_s)
         if self._held is not None:
             self._held.flush()
 
@@ -76,9 +75,13 @@ class Gateway:
 
     async def close(self) -> None:
         """Close every connection, forget every key."""
-        lifespan, self._lifespan, self._router = self._lifespan, None, None
+        lifespan, self._lifespan, self._app = self._lifespan, None, None
         if lifespan is not None:
             await lifespan.stop()
+
+    def _router(self) -> Router | None:
+        """Return what is in service now."""
+        return None if self._app is None else self._app.router()
 
     def _log(self) -> Log:
         return log_to(sys.stdout, json_lines=True) if self._held is None else JsonLog(self._held)
@@ -115,9 +118,7 @@ def _router(environ: Mapping[str, str], secrets: Mapping[str, str], log: Log) ->
             "set POINTSMAN_API_KEYS to the keys that clients must send, or POINTSMAN_ANONYMOUS=1 where IAM admits them",
         )
         raise RefusedError
-    file = Path(settings.policy) if settings.policy else SHIPPED
-    plan = plan_of(file, Path(settings.root) if settings.root else None, settings.plan_keys)
-    return router_of(plan, settings, log, environ, secrets)
+    return router_at(settings.policy or str(SHIPPED), settings, log, environ=environ, secrets=secrets)
 
 
 def main() -> int:

@@ -97,7 +97,15 @@ def _compiled(file: Path, root: Path | None, keys: Sequence[Key]) -> Compiled:
     return compiled
 
 
-def router_at(where: str, settings: Settings, log: Log, root: Path | None = None) -> Router:
+def router_at(
+    where: str,
+    settings: Settings,
+    log: Log,
+    root: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    secrets: Mapping[str, str] = NOTHING,
+) -> Router:
     """Return a router for the policy at a place, which takes over what is found there later.
 
     Args:
@@ -106,6 +114,8 @@ def router_at(where: str, settings: Settings, log: Log, root: Path | None = None
         settings: Of this process.
         log: Gets the router's events.
         root: Folder that imports may not leave; else the settings', else the file's own.
+        environ: Where `key env.NAME` is looked up.
+        secrets: Where `key secret NAME` is looked up.
 
     Raises:
         NoFileError: There is no such file; stderr says so.
@@ -114,7 +124,7 @@ def router_at(where: str, settings: Settings, log: Log, root: Path | None = None
     if root is None and settings.root:
         root = Path(settings.root)
     if is_remote(where):
-        source, every_s = _remote(where), REMOTE_REFRESH_S
+        source, every_s = _remote(where, environ), REMOTE_REFRESH_S
         begin = partial(_from_afar, source, settings)
     else:
         source, every_s = _file_source(Path(where), root), FILE_REFRESH_S
@@ -126,7 +136,7 @@ def router_at(where: str, settings: Settings, log: Log, root: Path | None = None
             raise
         plan, tag = plan_of(Path(settings.policy_fallback), root, settings.plan_keys), None
         complain(f"serving the fallback `{settings.policy_fallback}` until `{source.name}` is usable")
-    router = router_of(plan, settings, log)
+    router = router_of(plan, settings, log, environ, secrets)
     if settings.policy_refresh_s is not None:
         every_s = settings.policy_refresh_s
     if every_s:
@@ -150,12 +160,12 @@ def _file_source(path: Path, root: Path | None) -> FileSource | RouteSource:
     return FileSource(path) if path.suffix == ".plan" else RouteSource(path, root)
 
 
-def _remote(where: str) -> Source:
+def _remote(where: str, environ: Mapping[str, str]) -> Source:
     # Not for who serves a file: what knows of clouds costs a start 3 ms.
     from runtime.serve.remote import AddressError, remote
 
     try:
-        return remote(where, os.environ)
+        return remote(where, environ)
     except AddressError as error:
         complain(str(error))
         raise RefusedError from error

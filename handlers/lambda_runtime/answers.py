@@ -54,21 +54,24 @@ class Streamed:
                 self._prelude = prelude(cast("int", message["status"]), headers_of(message), self._front)
             case "http.response.body" if self._prelude is not None and not self.is_complete:
                 data = b"" if self._is_head_request else cast("bytes", message.get("body", b""))
-                self.is_complete = not message.get("more_body", False)
-                await self._body(data, self._prelude)
+                await self._body(data, self._prelude, is_last=not message.get("more_body", False))
             case kind:
                 raise RuntimeError(f"`{kind}` does not belong here")
 
-    async def _body(self, data: bytes, prelude: bytes) -> None:
+    async def _body(self, data: bytes, prelude: bytes, *, is_last: bool) -> None:
         if self._out is None:
             self._out = await self._api.stream(self._invocation, prelude + data)
             self._out.watch(self._tell)
-            return
-        if self._out.is_behind:
-            await self._out.drain()
-        if self._out.is_over:
-            raise RuntimeApiError(GONE)
-        self._out.write(data)
+        else:
+            if self._out.is_behind:
+                await self._out.drain()
+            if self._out.is_over:
+                raise RuntimeApiError(GONE)
+            self._out.write(data)
+        if is_last:
+            # Now, and not once the application has returned: it may have things to do that nobody need wait for.
+            self._out.end()
+            self.is_complete = True
 
     def offer(self, data: bytes) -> bool:
         """Send more of a body that has begun, if Lambda is not behind; else False, and nothing is done."""
@@ -92,15 +95,14 @@ class Streamed:
     def _end_watch(self) -> None:
         self._left = None
 
-    async def finish(self) -> Reply:
-        """Bring a complete answer to its end.
+    async def reply(self) -> Reply:
+        """Return what Lambda says to an answer that is complete.
 
         Raises:
             RuntimeApiError: Lambda did not take it.
         """
         assert self._out is not None
-        self._out.watch(None)
-        return await self._out.finish()
+        return await self._out.reply()
 
     async def break_off(self, fault: Fault) -> Reply:
         """Tell that an answer that has begun will not end well.
@@ -109,7 +111,8 @@ class Streamed:
             RuntimeApiError: Lambda did not take it.
         """
         assert self._out is not None
-        return await self._out.finish(trailers(fault))
+        self._out.end(trailers(fault))
+        return await self._out.reply()
 
 
 class Whole:
@@ -124,16 +127,22 @@ class Whole:
         self._status = 0
         self._headers: Pairs = []
         self._parts: list[bytes] = []
-        self.is_complete = False
+        self._reply: Reply | RuntimeApiError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has been sent."""
+        return self._reply is not None
 
     async def send(self, message: Message) -> None:
-        """Keep what the application has."""
+        """Keep what the application has, and send it with its last bytes."""
         match message["type"]:
             case "http.response.start" if not self._status:
                 self._status, self._headers = cast("int", message["status"]), headers_of(message)
             case "http.response.body" if self._status and not self.is_complete:
                 self._parts.append(cast("bytes", message.get("body", b"")))
-                self.is_complete = not message.get("more_body", False)
+                if not message.get("more_body", False):
+                    await self._respond()
             case kind:
                 raise RuntimeError(f"`{kind}` does not belong here")
 
@@ -146,15 +155,24 @@ class Whole:
         """Nobody leaves."""
         return _nothing
 
-    async def finish(self) -> Reply:
-        """Send the answer.
+    async def _respond(self) -> None:
+        body = b"" if self._request.scope["method"] == "HEAD" else b"".join(self._parts)
+        document = whole(self._status, self._headers, body, self._request)
+        try:
+            self._reply = await self._api.respond(self._invocation, msgspec.json.encode(document))
+        except RuntimeApiError as error:
+            self._reply = error
+
+    async def reply(self) -> Reply:
+        """Return what Lambda says to the answer.
 
         Raises:
             RuntimeApiError: Lambda did not take it.
         """
-        body = b"" if self._request.scope["method"] == "HEAD" else b"".join(self._parts)
-        document = whole(self._status, self._headers, body, self._request)
-        return await self._api.respond(self._invocation, msgspec.json.encode(document))
+        assert self._reply is not None
+        if isinstance(self._reply, RuntimeApiError):
+            raise self._reply
+        return self._reply
 
     async def break_off(self, fault: Fault) -> Reply:
         """Never called: it has not begun."""

@@ -86,21 +86,23 @@ class Connection(asyncio.Protocol):
         """Wait while what was written before is still here."""
         await self._writable.wait()
 
-    async def finish(self, trailers: Pairs | None = None) -> Reply:
-        """End the body and return the answer.
+    def end(self, trailers: Pairs | None = None) -> None:
+        """End the body."""
+        self._left = None
+        if self.is_over:
+            self.close()  # answered before its end: the connection is of no use any more
+            return
+        tail = "".join(f"{name}: {value}\r\n" for name, value in (trailers or {}).items())
+        self._write(f"0\r\n{tail}\r\n".encode("ascii"))
+
+    async def reply(self) -> Reply:
+        """Return the answer to what was uploaded.
 
         Raises:
             RuntimeApiError: There is none.
         """
-        answered = self._answered
-        assert answered is not None
-        if not answered.done():
-            tail = "".join(f"{name}: {value}\r\n" for name, value in (trailers or {}).items())
-            self._write(f"0\r\n{tail}\r\n".encode("ascii"))
-            return await answered
-        # It was answered before its end: the connection is of no use any more.
-        self.close()
-        return answered.result()
+        assert self._answered is not None
+        return await self._answered
 
     def close(self) -> None:
         """Drop the connection."""

@@ -31,9 +31,6 @@ LONG_GAP_S = 20.0
 # What runs on after an answer is billed and keeps the slot from the next request.
 AFTERWARDS_S = 10.0
 
-# Function URLs, HTTP APIs and REST APIs take so much of a whole answer.
-MOST_WHOLE_BYTES = 6 * 1024 * 1024
-
 TIMED_OUT = "the function's time is up"
 
 
@@ -175,9 +172,10 @@ class Slot:
         streams = request.front in ("url", "rest-api") and not self._terms.buffered
         answer = (Streamed if streams else Whole)(self._api, invocation, request)
         fault = await self._served(invocation, request, answer)
-        if fault is None:
-            return await answer.finish()
-        _say(invocation, f"{fault.kind}: {fault.message}")
+        if fault is not None:
+            _say(invocation, f"{fault.kind}: {fault.message}")
+        if fault is None or answer.is_complete:
+            return await answer.reply()
         if answer.is_begun:
             return await answer.break_off(fault)
         if fault.message != TIMED_OUT:
@@ -187,7 +185,7 @@ class Slot:
         headers = [(b"content-type", b"application/json")]
         await answer.send({"type": "http.response.start", "status": status, "headers": headers})
         await answer.send({"type": "http.response.body", "body": body})
-        return await answer.finish()
+        return await answer.reply()
 
     async def _served(self, invocation: Invocation, request: HttpRequest, answer: Streamed | Whole) -> Fault | None:
         """Have the application answer; return what went wrong."""
@@ -202,7 +200,7 @@ class Slot:
             traceback.print_exc()
             return Fault("Function.InternalError", f"{type(error).__name__} while answering")
         except asyncio.CancelledError:
-            if answer.is_begun:
+            if answer.is_begun and not answer.is_complete:
                 await answer.break_off(Fault("Function.Stopped", "the function was told to stop"))
             raise
         return None if answer.is_complete else Fault("Function.NoAnswer", "the application ended without an answer")

@@ -248,6 +248,23 @@ def test_offers_are_taken_until_lambda_is_behind() -> None:
     run(app, scenario)
 
 
+@pytest.mark.parametrize("event", [function_url(), http_api()])
+def test_the_client_has_its_answer_while_the_application_tidies_up(event: dict[str, object]) -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answering(b"hi")(scope, receive, send)
+        await gate.wait()
+
+    async def scenario(running: Running) -> None:
+        await running.api.invoke(event).over.wait()
+        assert running.api.nexts == 1
+        gate.set()
+        await running.api.until_asked(2)
+
+    run(app, scenario)
+
+
 # --- faults ---------------------------------------------------------------------------------------
 
 
