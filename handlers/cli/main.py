@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "run the tests written in policies",
     "fmt": "lay out policies the one way",
     "build": "compile a policy into a plan",
+    "usage": "add up what was spent, from the log",
     "keys": "make, list and revoke the keys of clients",
     "lsp": "the language server that editors start",
 }

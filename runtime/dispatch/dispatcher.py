@@ -186,17 +186,19 @@ class Dispatcher:
             return
         within_s = WITHIN_S if options.within_s is None else options.within_s
         own = msgspec.structs.replace(options, within_s=within_s)
-        rule = route.rule.label if route.steps else ""
-        self._background.start(self._copied(call, endpoint, own, request_id, rule))
+        policy, rule = (route.policy, route.rule.label) if route.steps else ("", "")
+        self._background.start(self._copied(call, endpoint, own, request_id, policy, rule))
 
-    async def _copied(self, call: Call, endpoint: int, options: Options, request_id: str, rule: str) -> None:
+    async def _copied(
+        self, call: Call, endpoint: int, options: Options, request_id: str, policy: str, rule: str
+    ) -> None:
         began_s = self._clock.now_s()
         try:
             tries = (Try(endpoint, 0),)
             record = await self._carry(call, endpoint, lambda: tries, options, Nobody(), "openai", role="shadow")
         finally:
             self._copies.give(len(call.raw))
-        self._note(Copied(request_id, rule, record, self._clock.now_s() - began_s))
+        self._note(Copied(request_id, policy, rule, record, self._clock.now_s() - began_s))
 
     async def _escalated(self, call: Call, route: Route, client: Client, dialect: Dialect) -> Record:
         """Carry out the plan, and judge its answer before anybody sees it."""

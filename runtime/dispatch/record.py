@@ -97,12 +97,14 @@ class Copied(msgspec.Struct, frozen=True):
 
     Attributes:
         request_id: Of the request it is a copy of.
+        policy: Name of the policy that the request asked.
         rule: Label of the rule that asked for it.
         record: What happened to it; its client was nobody.
         duration_s: From its start to its end.
     """
 
     request_id: str
+    policy: str
     rule: str
     record: Record
     duration_s: float

@@ -114,6 +114,17 @@ class Limits:
                 return window is not None and (window.advance(now_s), window.used)[1] >= limit.amount
         return False
 
+    def used(self, now_s: float) -> list[tuple[str, int, float]]:
+        """Return for each limit its name, how many values of its facts are counted, and the largest share used of one.
+
+        Changes nothing, and may be asked beside whoever does.
+        """
+        found = []
+        for limit, _, windows in self._limits:
+            shares = [window.peek(now_s) / max(1, limit.amount) for window in list(windows.values())]
+            found.append((limit.name, len(shares), max(shares, default=0.0)))
+        return found
+
     def reserve(self, facts: Facts, need: Callable[[], Need], now_s: float) -> Reservation | Refusal:
         """Take what a request needs from all its limits, or nothing when a hard one has no room.
 

@@ -57,6 +57,11 @@ class Window:
         newest = max(old for old, used in self._slots.items() if used)
         return max(0.0, (newest + SLOTS + 1) * self._slot_s - max(now_s, slot * self._slot_s))
 
+    def peek(self, now_s: float) -> int:
+        """Return what is used at `now_s` without forgetting what is too old."""
+        oldest = max(self._now_slot, int(now_s / self._slot_s)) - SLOTS
+        return sum(used for slot, used in list(self._slots.items()) if slot >= oldest)
+
     def take(self, amount: int, now_s: float) -> int:
         """Count `amount` as used now and return the slot it stands in."""
         slot = self.advance(now_s)

@@ -15,7 +15,7 @@ from runtime.wire import errors
 from runtime.wire.errors import Dialect
 
 CHAT: dict[str, Dialect] = {"/v1/chat/completions": "openai", "/api/v1/chat/completions": "openrouter"}
-PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz", "/metrics")
 """Asked every few seconds by platforms; they are not logged."""
 
 Page = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -77,6 +77,9 @@ class App:
         policy = policy_name(router.book.default, router.book.plan.digest) if router else ""
         visit = Visit(request_id(headers), policy, method, path)
         client = AsgiClient(visit, scope, receive, send)
+        metrics = None if router is None or path not in CHAT else router.metrics
+        if metrics is not None:
+            metrics.in_flight += 1
         try:
             if path in CHAT and method == "POST":
                 await self._chat(router, visit, scope, headers, receive, client)
@@ -87,6 +90,9 @@ class App:
         except Exception as error:  # noqa: BLE001 — the outermost frame
             await self._failed(router, visit, client, error)
         finally:
+            if metrics is not None:
+                metrics.in_flight -= 1
+                metrics.count(visit)
             if router is not None and path not in PROBES:
                 router.log(request_ended(visit))
         if renewal is not None and renewal.is_due():

@@ -98,6 +98,7 @@ async def _within_limits(
     held = limited.reserve(router, way, facts)
     if isinstance(held, Refusal):
         visit.end = "limited"
+        router.metrics.refused(held.name)
         problem = errors.rate_limited(held.name, held.wait_s)
         await refuse(client, visit, problem, dialect, told, limited.told(held, dialect))
         return

@@ -27,7 +27,7 @@ MAX_BYTES = 16 * 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 """What a key can be called."""
 
-RESERVED = ("id", "sha256", "created", "expires", "revoked", "policies", "models")
+RESERVED = ("id", "sha256", "created", "expires", "revoked", "policies", "models", "metrics")
 """What is said of a key and is not one of its attributes."""
 
 ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -111,6 +111,9 @@ def _key(name: str, said: object) -> Key:
     revoked = table.get("revoked", False)
     if not isinstance(revoked, bool | date):
         raise _Wrong("`revoked` must be true, false or a date", "revoked")
+    sees_metrics = table.get("metrics", False)
+    if not isinstance(sees_metrics, bool):
+        raise _Wrong("`metrics` must be true or false", "metrics")
     attributes = {key: _attribute(key, value) for key, value in table.items() if key not in RESERVED}
     return Key(
         digest,
@@ -119,6 +122,7 @@ def _key(name: str, said: object) -> Key:
         revoked is not False,
         _names(table, "policies"),
         _names(table, "models"),
+        sees_metrics,
     )
 
 

@@ -35,6 +35,7 @@ class Key:
         revoked: Whether it opens nothing any more.
         policies: Names of the policies it may ask, None for all.
         models: Names or other names of the models it may ask for, None for all.
+        sees_metrics: Whether it may read what all clients have used: the operator's own.
     """
 
     digest: bytes
@@ -43,13 +44,14 @@ class Key:
     revoked: bool = False
     policies: frozenset[str] | None = None
     models: frozenset[str] | None = None
+    sees_metrics: bool = False
 
     def is_expired(self, now_unix_s: float) -> bool:
         """Whether its time is over."""
         return self.expires_unix_s is not None and now_unix_s >= self.expires_unix_s
 
 
-ANYONE = Key(b"")
+ANYONE = Key(b"", sees_metrics=True)
 """Stands for a client that needs no key."""
 
 _NOBODY = Key(bytes(sha256().digest_size))
@@ -79,7 +81,7 @@ class Keys:
         """
         entries = [entry.strip() for entry in text.split(",")]
         digests = [_digest(entry, place) for place, entry in enumerate(entries, 1) if entry]
-        return cls.of(Key(digest, {"id": digest.hex()[:ID_CHARS]}) for digest in digests)
+        return cls.of(Key(digest, {"id": digest.hex()[:ID_CHARS]}, sees_metrics=True) for digest in digests)
 
     def __bool__(self) -> bool:
         return bool(self.by_digest)

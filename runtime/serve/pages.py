@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from runtime.wire.errors import Dialect, Problem
 
 PREFIXES = ("", "/api")
 INFERENCE = ("/v1/chat/completions",)
-OTHERS = ("/v1/models", "/healthz", "/readyz")
+OTHERS = ("/v1/models", "/healthz", "/readyz", "/metrics")
 
 
 def pages(router: Callable[[], Router | None]) -> Starlette:
@@ -46,7 +47,10 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
         name = request.path_params["name"]
         return await _answer(request, router(), lambda served: _found(served, name))
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    async def metrics(request: Request) -> Response:
+        return await _metrics(request, router())
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     for prefix in PREFIXES:
         routes += [Route(f"{prefix}/v1/models", listing), Route(f"{prefix}/v1/models/{{name:path}}", one)]
         # Only what is not a POST comes here.
@@ -93,6 +97,26 @@ async def _answer(
     admitted = await asking.admit(router, request.scope, asking.headers_of(request.scope), time.time())
     made = admitted if isinstance(admitted, Problem) else make(router)
     return _problem(request, made) if isinstance(made, Problem) else _json(made)
+
+
+async def _metrics(request: Request, router: Router | None) -> Response:
+    """Return the counters, for whoever may see what everybody has used."""
+    if router is None:
+        return _problem(request, errors.problem(503, "no policy is loaded"))
+    key = await asking.admit(router, request.scope, asking.headers_of(request.scope), time.time())
+    if isinstance(key, Problem):
+        return _problem(request, key)
+    if not key.sees_metrics:
+        return _problem(request, errors.forbidden("the api key may not read what all clients have used"))
+    # Beside the loop: the first scrape loads Prometheus' library, and a large page takes a while to write.
+    body, content_type = await asyncio.to_thread(_exposed, router, request.headers.get("accept", ""))
+    return Response(body, media_type=content_type)
+
+
+def _exposed(router: Router, accept: str) -> tuple[bytes, str]:
+    from runtime.serve.exposition import render
+
+    return render(router, accept)
 
 
 async def _never(_request: Request) -> Response:

@@ -13,10 +13,12 @@ from router_dsl.plan import Plan
 from runtime.decision.book import Book
 from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.dispatcher import NOTHING, Dispatcher
+from runtime.dispatch.record import Copied, Note
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
 from runtime.limits.limits import Limits
 from runtime.serve.keyring import Keyring
+from runtime.serve.metrics import Metrics
 from runtime.serve.settings import Settings
 from runtime.serve.story import besides
 from runtime.serve.transports import Transports
@@ -50,6 +52,7 @@ class Router:
         draw: Gives a number in [0, 1) for each request.
         limits: What the policy's limits have counted on this instance.
         keyring: The clients' keys.
+        metrics: What has happened so far.
         renewal: What puts another router in the place of this one when its policy has changed; None where nothing does.
     """
 
@@ -62,6 +65,7 @@ class Router:
     draw: Callable[[], float]
     limits: Limits
     keyring: Keyring
+    metrics: Metrics
     renewal: Renewal | None = None
 
     @classmethod
@@ -97,6 +101,13 @@ class Router:
         carriers: dict[str, Transport] = Transports()
         if transports is not None:
             carriers = dict(transports)
+        metrics = Metrics()
+
+        def note(happened: Note) -> None:
+            log(besides(happened, time.time()))
+            if isinstance(happened, Copied):
+                metrics.copied(happened)
+
         dispatcher = Dispatcher(
             program,
             health,
@@ -105,7 +116,7 @@ class Router:
             draw,
             secrets=secrets,
             clock=clock,
-            note=lambda note: log(besides(note, time.time())),
+            note=note,
             digest=plan.digest,
         )
         configured = {index for index in range(len(program.endpoints)) if dispatcher.configured(index)}
@@ -114,7 +125,7 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program), keyring)
+        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program), keyring, metrics)
 
     def succeed(self, book: Book) -> Router:
         """Return the router of another plan, which goes on with what this one has and knows.

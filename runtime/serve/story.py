@@ -97,6 +97,7 @@ def besides(note: Note, unix_s: float) -> dict[str, object]:
         "event": "shadow",
         "ts": utc(unix_s - note.duration_s),
         "request_id": note.request_id,
+        "policy": note.policy,
         "rule": note.rule,
         "endpoint": record.attempts[0].endpoint,
         "status": record.attempts[0].status,

@@ -19,7 +19,10 @@ AUTHORING = (
     "lark", "router_dsl.ast", "router_dsl.syntax", "router_dsl.load", "router_dsl.check", "router_dsl.compile",
     "router_dsl.format", "router_dsl.testing", "router_dsl.lsp", "handlers.editor", "pygls",
 )  # fmt: skip
-FRAMEWORKS = ("starlette", "httpx", "httpcore", "uvicorn", "anyio", "click", "pydantic")
+FRAMEWORKS = (
+    "starlette", "httpx", "httpcore", "uvicorn", "anyio", "click", "pydantic", "prometheus_client", "tomllib",
+    "opentelemetry", "redis",
+)  # fmt: skip
 
 SERVE = """
 import asyncio, json, sys
