@@ -18,7 +18,7 @@ from router_dsl.plan import Options
 from runtime.decision.facts import Call, Facts
 from runtime.dispatch.clock import Clock
 from runtime.dispatch.held import Held
-from runtime.dispatch.record import Client, Record
+from runtime.dispatch.record import CACHE_MARK, Client, Record
 from runtime.dispatch.transport import Headers
 from runtime.wire import unary
 from runtime.wire.request import Edits, rewrite
@@ -32,8 +32,6 @@ MOST_ENTRIES = 16_384
 LARGEST_BYTES = 1024 * 1024
 
 FINISHED = ("stop", "tool_calls")
-
-MARK = b"x-pointsman-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ class Cache:
     async def _give(self, kept: Kept, client: Client) -> Record:
         age_s = max(0, int(self._clock.now_s() - kept.kept_s))
         held = Held(client)
-        await held.start(200, (*kept.headers, (MARK, b"hit"), (b"age", b"%d" % age_s)), kept.endpoint, 0)
+        await held.start(200, (*kept.headers, (CACHE_MARK, b"hit"), (b"age", b"%d" % age_s)), kept.endpoint, 0)
         await held.send(kept.body, last=True)
         is_given = await held.give(0, 0.0)
         return Record(
@@ -178,7 +176,7 @@ class _Listener:
 
     async def start(self, status: int, headers: Headers, endpoint: str, attempts: int, waited_s: float = 0.0) -> None:
         self._head = (status, headers, endpoint)
-        await self._client.start(status, (*headers, (MARK, b"miss")), endpoint, attempts, waited_s)
+        await self._client.start(status, (*headers, (CACHE_MARK, b"miss")), endpoint, attempts, waited_s)
 
     async def send(self, data: bytes, *, last: bool) -> None:
         status, headers, endpoint = self._head

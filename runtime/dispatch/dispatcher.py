@@ -240,7 +240,8 @@ class Dispatcher:
         role: Role = "plan",
     ) -> Record:
         """Try these places in turn, `first` and what follows it, for a client."""
-        asked = Asked(bool(call.body.stream), call.body.choices, call.body.wants_usage, call.now_s)
+        wants_usage = call.body.wants_usage or dialect == "openrouter"  # which sends it always
+        asked = Asked(bool(call.body.stream), call.body.choices, wants_usage, call.now_s)
 
         def launch(attempt: int, endpoint: int, course: Course) -> Exchange:
             outgoing = self._addresses.request(endpoint, call.api, call.raw, call.headers, options)

@@ -12,6 +12,9 @@ from runtime.dispatch.transport import Headers
 from runtime.wire.usage import Usage as Usage
 
 Role = Literal["plan", "hedge", "escalation", "shadow"]
+CACHE_MARK = b"x-pointsman-cache"
+"""Header of an answer whose rule caches: `hit` or `miss`."""
+
 End = Literal["complete", "cut", "client gone", "exhausted", "refused"]
 
 

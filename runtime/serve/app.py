@@ -10,7 +10,7 @@ from runtime.serve import asking, chat
 from runtime.serve.client import CODE, AsgiClient, Message, Receive, Scope, Send
 from runtime.serve.router import Router
 from runtime.serve.story import request_ended
-from runtime.serve.visit import Visit, policy_name, request_id
+from runtime.serve.visit import Visit, generation_id, policy_name, request_id
 from runtime.wire import errors
 from runtime.wire.errors import Dialect
 
@@ -107,7 +107,7 @@ class App:
         receive: Receive,
         client: AsgiClient,
     ) -> None:
-        visit.api = "chat"
+        visit.api, visit.generation = "chat", generation_id(visit.began_unix_s)
         dialect = CHAT[visit.path]
         if router is None:
             await chat.refuse(client, visit, errors.problem(503, "no policy is loaded"), dialect)

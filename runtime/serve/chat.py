@@ -12,6 +12,7 @@ from runtime.decision.explain import record as decision_record
 from runtime.decision.facts import Call, Facts
 from runtime.decision.naming import WishError
 from runtime.decision.route import Route, UnknownPolicyError, route
+from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
 from runtime.limits.limits import Refusal
 from runtime.serve import asking, limited, refusals
@@ -24,6 +25,9 @@ from runtime.wire import errors
 from runtime.wire.errors import Dialect, Problem
 from runtime.wire.request import decode
 from runtime.wire.sse import Head
+
+METADATA = "x-openrouter-metadata"
+"""A client that sends it with `enabled` asks how its request was routed, in OpenRouter's words."""
 
 if TYPE_CHECKING:
     from runtime.dispatch.kept import KeptAlive
@@ -156,7 +160,8 @@ async def _dispatch(
 ) -> None:
     kept = _kept_alive(router, visit, client, dialect) if visit.keep_alive is not None else None
     try:
-        record = await router.dispatcher.answer(call, way, kept or client, dialect, visit.request_id)
+        whom = _dressed(router, visit, call, way, kept or client, dialect)
+        record = await router.dispatcher.answer(call, way, whom, dialect, visit.request_id)
         visit.record, visit.end = record, record.end
         visit.endpoint, visit.attempts, visit.waited_s = record.endpoint, len(record.attempts), record.waited_s
         if record.end != "exhausted":
@@ -171,6 +176,20 @@ async def _dispatch(
     finally:
         if kept is not None:
             await kept.aclose()
+
+
+def _dressed(router: Router, visit: Visit, call: Call, way: Route, client: Client, dialect: Dialect) -> Client:
+    """Return the client, behind what adds to its answer if it speaks OpenRouter's dialect or asks how it was routed."""
+    has_metadata = METADATA in call.headers and call.headers[METADATA].strip().lower() == "enabled"
+    if dialect != "openrouter" and not has_metadata:
+        return client
+    # Imported where it is asked for: OpenAI's clients get the provider's own bytes.
+    from runtime.serve.dressed import Dressed
+
+    return Dressed(
+        client, router.book, way, visit.model or "", call.region, visit.generation,
+        is_stream=bool(visit.stream), is_skinned=dialect == "openrouter", has_metadata=has_metadata,
+    )  # fmt: skip
 
 
 def _kept_alive(router: Router, visit: Visit, client: AsgiClient, dialect: Dialect) -> KeptAlive:

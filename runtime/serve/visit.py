@@ -41,6 +41,7 @@ class Visit:
         key: The caller's.
         waited_s: Spent waiting for providers until the head; what is left of the time is ours, the overhead.
         keep_alive: Signs of life that its stream is to have, or None.
+        generation: What the answer is called, by OpenRouter's name for it; empty where nothing is generated.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
     """
 
@@ -70,6 +71,7 @@ class Visit:
     waited_s: float = 0.0
     keep_alive: KeepAlive | None = None
     key: Key = ANYONE
+    generation: str = ""
 
     def head(self, status: int) -> Headers:
         """Note that the head of the answer goes out now, and return the headers that say why."""
@@ -78,6 +80,8 @@ class Visit:
         since_s = self.began_s if self.handed_s is None else self.handed_s
         self.overhead_s = max(0.0, self.head_s - since_s - self.waited_s)
         headers = [(b"x-request-id", self.request_id.encode("ascii"))]
+        if self.generation:
+            headers.append((b"x-generation-id", self.generation.encode("ascii")))
         if self.policy:
             headers.append((b"x-pointsman-policy", header_value(self.policy)))
         if self.rule is not None:
@@ -102,6 +106,11 @@ def header_value(text: str) -> bytes:
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     return quote(text, safe=_PRINTABLE, errors="replace").encode("ascii")
+
+
+def generation_id(unix_s: float) -> str:
+    """Return a name for an answer that began then; nothing rests on its being hard to guess."""
+    return f"gen-{int(unix_s)}-{random.getrandbits(80):020x}"
 
 
 def request_id(headers: Mapping[str, str]) -> str:
