@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
-import gc
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from handlers.cli.output import FOUND, OK, USAGE, complain, paint, wants_color
+from handlers.cli.output import FOUND, USAGE, paint, wants_color
 from handlers.loading import SHIPPED, NoFileError, log_to, router_at, settings_of
-from runtime.serve.app import App, RefusedError
+from handlers.server import is_closed_to_strangers, listen, run, url_of
+from runtime.serve.app import RefusedError
 from runtime.serve.router import Router
-from runtime.serve.settings import Settings, is_loopback
+from runtime.serve.settings import Settings
 from runtime.serve.visit import policy_name
-
-if TYPE_CHECKING:
-    from uvicorn import Server
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
-
-# How long answers in flight may take to end after a first Ctrl-C or SIGTERM; a second one ends them at once.
-# 10 s is what container platforms grant between SIGTERM and SIGKILL.
-GRACE_S = 10
-
-BACKLOG = 2048
-
-# Of allocations that outlive others, then of collections: the default of 700 has the collector run at every tenth
-# request (benchmarks/gateway.md).
-GC_THRESHOLDS = (50_000, 20, 50)
 
 SHOWN = 12
 """Names of a list in the greeting; a catalogue may have hundreds."""
@@ -45,11 +28,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         settings = settings_of(os.environ)
-        if not (settings.needs_key or settings.anonymous or is_loopback(options.host)):
-            complain(
-                f"anyone who reaches `{options.host}` could use your providers' keys",
-                "set POINTSMAN_KEYS_FILE or POINTSMAN_API_KEYS: clients must send a key; or POINTSMAN_ANONYMOUS=1",
-            )
+        if not is_closed_to_strangers(settings, options.host):
             return USAGE
         file = options.file or settings.policy or str(SHIPPED)
         router = router_at(file, settings, log_to(sys.stdout, json_lines=options.json_logs), options.root)
@@ -57,12 +36,12 @@ def main(argv: Sequence[str]) -> int:
         return USAGE
     except RefusedError:
         return FOUND
-    listener = _listen(options.host, options.port)
+    listener = listen(options.host, options.port)
     if listener is None:
         return FOUND
-    url = _url(options.host, listener)
+    url = url_of(options.host, listener)
     _greet(router, settings, file, url)
-    return _run(router, listener)
+    return run(router, listener)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,88 +66,6 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"`{text}` is not a port (0 to 65535)")
     return int(text)
-
-
-def _listen(host: str, port: int) -> socket.socket | None:
-    """Return a socket that takes connections from now on, or None after saying why there is none."""
-    listener: socket.socket | None = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        _say_why_not(host, port, error)
-        return None
-    return listener
-
-
-def _say_why_not(host: str, port: int, error: OSError) -> None:
-    if error.errno == errno.EADDRINUSE:
-        complain(f"port {port} on `{host}` is in use", "another server has it; choose one with `--port N`")
-    elif error.errno == errno.EACCES:
-        complain(f"port {port} is not yours to take", "ports below 1024 need privileges; try `--port 8080`")
-    else:
-        complain(f"cannot listen on `{host}`, port {port}: {(error.strerror or str(error)).lower()}")
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host.strip("[]"), host)  # noqa: S104
-    if ":" in shown and not shown.startswith("["):
-        shown = f"[{shown}]"
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
-def _run(router: Router, listener: socket.socket) -> int:
-    server = _server(router)
-    _settle_garbage()
-    # uvicorn raises a Ctrl-C again once everything has ended in order.
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-    return OK if server.started else FOUND
-
-
-def _settle_garbage() -> None:
-    """Have the garbage collector leave alone what is there by now, and look at the rest less often.
-
-    Requests leave next to no cycles behind, and the plan and the code are never garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
-def _server(router: Router) -> Server:
-    from uvicorn import Config, Server
-
-    from runtime.serve.guarded import Limits, guarded
-
-    try:
-        import uvloop  # noqa: F401 — only to know whether it is there; Windows has none
-
-        loop = "uvloop"
-    except ImportError:
-        loop = "asyncio"
-    config = Config(
-        App(lambda: router),
-        interface="asgi3",
-        loop=loop,
-        http=guarded(router.log, Limits(idle_s=router.settings.keep_alive_s)),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # The peer is the peer; a proxy that is to be believed is named by POINTSMAN_CLIENT_IP_HEADER.
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    return Server(config)
 
 
 # --- what it says at the start --------------------------------------------------------------------

@@ -31,6 +31,7 @@ from runtime.flow.events import (
     Finish,
     Finished,
     Send,
+    Stopping,
     TimeUp,
     Waiting,
     Whole,
@@ -194,6 +195,14 @@ class Course:
                 cancelled = error
         if cancelled is not None:
             raise cancelled
+
+    def stop(self) -> None:
+        """End it in order because the router ends; a unary answer that is on its way to the client is left alone."""
+        if self._finish is not None:
+            return
+        committed = (self._flow or self._start_flow()).committed
+        if committed is None or self.started[committed].exchange.is_stream:
+            self.report(Stopping())
 
     @property
     def waited_s(self) -> float:

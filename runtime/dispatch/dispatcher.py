@@ -24,7 +24,7 @@ from runtime.dispatch.transport import Pooling, Transport
 from runtime.dispatch.wake import Waker
 from runtime.flow.budget import Budget
 from runtime.flow.events import Finish, Try
-from runtime.flow.flow import Flow, Hedging
+from runtime.flow.flow import STOPPED, Flow, Hedging
 from runtime.health.health import Health
 from runtime.wire.errors import Dialect, problem
 from runtime.wire.sse import terminal_error
@@ -99,9 +99,11 @@ class Dispatcher:
             self._hedges: dict[Hedge, Budget] = {}
             self._background = Background()
             self._copies = Room()
+            self._courses: set[Course] = set()
         else:
             self._retries, self._hedges = heir_of._retries, heir_of._hedges
             self._background, self._copies = heir_of._background, heir_of._copies
+            self._courses = heir_of._courses
         self._digest = digest
         self._cache: Cache | None = None
         self._rouse: Callable[[int], None] | None = None
@@ -257,11 +259,21 @@ class Dispatcher:
         course = Course(begin_flow, opening, client, self._names, self._health, self._clock, launch, self._rouse)
         if role == "plan":
             self._retries.earn(course.began_s)
-        record = self._record(course, await course.run(farewell), role)
+        self._courses.add(course)
+        try:
+            finish = await course.run(farewell)
+        finally:
+            self._courses.discard(course)
+        record = self._record(course, finish, role)
         # Each attempt knows its request: without this, all that was in a request would wait for the garbage collector,
         # whose sweep through the lot costs more than the request did (50 of 250 µs, benchmarks/README.md).
         course.started.clear()
         return record
+
+    def stop(self) -> None:
+        """End every request in flight in order: streams by the error event, what has no answer yet by a record."""
+        for course in tuple(self._courses):
+            course.stop()
 
     async def settle(self, within_s: float) -> None:
         """Wait until what runs besides requests is over, for so long at most; what is not goes on."""
@@ -316,7 +328,9 @@ class Dispatcher:
             case "complete":
                 await course.send(DONE, last=True)
             case "cut":
-                status = 504 if finish.reason in ("stall", "timeout within") else 502
+                status = (
+                    504 if finish.reason in ("stall", "timeout within") else 503 if finish.reason == STOPPED else 502
+                )
                 told = exchange.problem or problem(status, f"the answer broke off: {finish.reason}")
                 await course.send(terminal_error(exchange.head, told, dialect), last=True)
             case "refused":
@@ -335,6 +349,7 @@ class Dispatcher:
         record = Record(
             end, finish.status, retry_after_s=finish.retry_after_s, waited_s=course.waited_s, withheld=course.withheld
         )
+        record.is_stopped = finish.reason == STOPPED
         if finish.attempt is not None:
             started = course.started[finish.attempt]
             exchange = started.exchange

@@ -60,6 +60,7 @@ class Record:
         hedge_cost_nusd: What the loser of a hedge cost on top, estimated as `Attempt.cost_nusd` says; None without.
         withheld: Attempts of the plan that were not made because the retry budget was spent.
         escalated: What was wrong with the answer that was judged, when a stronger model was asked, else None.
+        is_stopped: Whether it ended because the router did.
         cache: `hit` or `miss` where the rule caches and the request qualifies, else None.
     """
 
@@ -75,6 +76,7 @@ class Record:
     hedge_cost_nusd: int | None = None
     withheld: int = 0
     escalated: str | None = None
+    is_stopped: bool = False
     cache: Literal["hit", "miss"] | None = None
 
     def spent(self) -> tuple[int, int] | None:

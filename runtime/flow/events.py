@@ -83,7 +83,11 @@ class ClientGone(msgspec.Struct, frozen=True, gc=False):
     """Nobody waits for the answer any more."""
 
 
-Event = Begun | Content | Waiting | Whole | Finished | Failed | TimeUp | ClientGone
+class Stopping(msgspec.Struct, frozen=True, gc=False):
+    """The router is about to end: what the client can still be told is told now."""
+
+
+Event = Begun | Content | Waiting | Whole | Finished | Failed | TimeUp | ClientGone | Stopping
 
 
 # --- actions: what to do --------------------------------------------------------------------------

@@ -27,6 +27,7 @@ An attempt's life (what is missing is ignored, rule 8):
     relaying, whole  Finished           complete
     silent, answering  Finished         `empty`
     any         Failed, deadline        before the commit: move on; relaying: cut; whole: complete
+    any         Stopping                before the commit: exhausted; relaying: cut; whole: goes on to its end
 
 Deadlines run for each attempt from its Send: `within` to its end, `first token` to its first content (a unary
 answer: to its first byte), `stall` between contents. `deadline_s` is the nearest; the driver reports TimeUp then,
@@ -54,6 +55,7 @@ from runtime.flow.events import (
     Finish,
     Finished,
     Send,
+    Stopping,
     TimeUp,
     Try,
     Waiting,
@@ -61,6 +63,11 @@ from runtime.flow.events import (
     Why,
 )
 from runtime.flow.verdict import final_status, judge
+
+STOPPED = "the router is stopping"
+
+# Whoever asks again reaches another instance, which takes no time; at once would be a herd.
+STOPPED_RETRY_S = 1.0
 
 FOREVER = float("inf")
 
@@ -184,6 +191,8 @@ class Flow:
         if isinstance(event, ClientGone):
             status = STATUS_CLIENT_GONE if self.committed is None else 200
             return self._finish("client gone", self.committed, "client gone", status)
+        if isinstance(event, Stopping):
+            return self._stop()
         live = self._live.get(event.attempt)
         return [] if live is None else self._reported(live, event)
 
@@ -207,6 +216,13 @@ class Flow:
             case Failed():
                 return self._failed(live, event.why, _outcome(event), event.status, event.retry_after_s)
         return []
+
+    def _stop(self) -> list[Action]:
+        if self.committed is None:
+            return self._finish("exhausted", None, STOPPED, 503, STOPPED_RETRY_S)
+        if self._live[self.committed].state == "whole":
+            return []
+        return self._finish("cut", self.committed, STOPPED, 200)
 
     @property
     def deadline_s(self) -> float | None:

@@ -37,6 +37,7 @@ class App:
         self._loaded = False
         self._router: Router | None = None
         self._pages: Page | None = None
+        self._is_leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's event stream, as ASGI 3 has it."""
@@ -64,6 +65,15 @@ class App:
     def _take(self, router: Router) -> None:
         """Answer the requests that begin from now on with another router."""
         self._router = router
+
+    def leave(self) -> None:
+        """Say on the readiness page that this instance is about to end; requests are answered as before."""
+        self._is_leaving = True
+
+    def stop(self) -> None:
+        """End every request in flight in order: streams by the error event, what has no answer yet by a 503."""
+        if self._router is not None:
+            self._router.stop()
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -118,7 +128,7 @@ class App:
         if self._pages is None:
             from runtime.serve.pages import pages
 
-            self._pages = cast("Page", pages(self.router))
+            self._pages = cast("Page", pages(self.router, lambda: self._is_leaving))
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":

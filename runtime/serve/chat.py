@@ -32,6 +32,8 @@ METADATA = "x-openrouter-metadata"
 if TYPE_CHECKING:
     from runtime.dispatch.kept import KeptAlive
 
+ASK_AGAIN = ((b"x-should-retry", b"true"),)
+
 
 async def serve(
     router: Router,
@@ -172,7 +174,8 @@ async def _dispatch(
             with contextlib.suppress(OSError):
                 await kept.fail(found)
         else:
-            await refuse(client, visit, found, dialect, told)
+            # Elsewhere it may well be answered.
+            await refuse(client, visit, found, dialect, told, ASK_AGAIN if record.is_stopped else ())
     finally:
         if kept is not None:
             await kept.aclose()

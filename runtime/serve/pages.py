@@ -26,11 +26,12 @@ INFERENCE = ("/v1/chat/completions",)
 OTHERS = ("/v1/models", "/healthz", "/readyz", "/metrics")
 
 
-def pages(router: Callable[[], Router | None]) -> Starlette:
+def pages(router: Callable[[], Router | None], is_leaving: Callable[[], bool]) -> Starlette:
     """Return the application behind the hot path.
 
     Args:
         router: Gives the router, or None while there is none.
+        is_leaving: Whether this instance is about to end.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -38,6 +39,8 @@ def pages(router: Callable[[], Router | None]) -> Starlette:
 
     async def readyz(_request: Request) -> Response:
         told = readiness(router())
+        if is_leaving():
+            told = {**told, "ready": False, "reason": "this instance is about to end"}
         return _json(told, 200 if told["ready"] else 503)
 
     async def listing(request: Request) -> Response:

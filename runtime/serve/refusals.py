@@ -36,6 +36,8 @@ def no_way(book: Book, route: Route, model: str) -> Problem:
 
 
 def exhausted(record: Record) -> Problem:
-    """Return the error for a plan whose attempts have all failed."""
+    """Return the error for a plan whose attempts have all failed, or could not go on."""
+    if record.is_stopped:
+        return errors.stopping(record.retry_after_s)
     tried = [Failed(attempt.endpoint, attempt.outcome, attempt.status) for attempt in record.attempts]
     return unavailable.exhausted(record.status, tried, record.retry_after_s)

@@ -150,6 +150,10 @@ class Router:
         """Whether an endpoint can be used here: its provider's key is set, or it needs none."""
         return endpoint not in self.book.unconfigured
 
+    def stop(self) -> None:
+        """End every request in flight in order, those of the routers before this one, too; new ones may still come."""
+        self.dispatcher.stop()
+
     async def settle(self, within_s: float) -> None:
         """Let what runs besides requests (copies, wake-up calls) come to its end, for so long at most.
 

@@ -19,6 +19,9 @@ DEFAULT_BODY_LIMIT_BYTES = 16 * 1024 * 1024
 # be the one that closes. Google's hold on for 600 s, and want 620.
 DEFAULT_KEEP_ALIVE_S = 75.0
 
+# What Cloud Run grants between SIGTERM and SIGKILL; Kubernetes 30 s unless told otherwise.
+DEFAULT_GRACE_S = 10.0
+
 # A file is looked at when a request is over and a second has passed: 0.1 ms. An object store charges for each look.
 FILE_REFRESH_S = 1.0
 REMOTE_REFRESH_S = 60.0
@@ -44,6 +47,7 @@ class Settings:
         region: Where this instance runs (the fact `region`), from `POINTSMAN_REGION`, or what the platform says.
         client_ip_header: Header, lower case, in which a trusted proxy says who asks: `POINTSMAN_CLIENT_IP_HEADER`.
         keep_alive_s: How long a client's connection may lie idle, from `POINTSMAN_KEEP_ALIVE`.
+        grace_s: How long the end may take once it is asked for, from `POINTSMAN_GRACE`.
         policy_fallback: File to serve while `policy` cannot be: `POINTSMAN_POLICY_FALLBACK`, or None.
         policy_refresh_s: How often a changed policy is looked for, from `POINTSMAN_POLICY_REFRESH`; 0 is never, None is
             what suits the kind of source.
@@ -62,6 +66,7 @@ class Settings:
     keep_alive_s: float = DEFAULT_KEEP_ALIVE_S
     plan_keys: tuple[Key, ...] = ()
     stream_keep_alive: KeepAlive | None = None
+    grace_s: float = DEFAULT_GRACE_S
     policy_fallback: str | None = None
     policy_refresh_s: float | None = None
 
@@ -88,6 +93,7 @@ class Settings:
         return cls(
             policy=environ.get("POINTSMAN_POLICY") or None,
             plan_keys=plan_keys,
+            grace_s=_seconds("POINTSMAN_GRACE", environ, DEFAULT_GRACE_S),
             policy_fallback=environ.get("POINTSMAN_POLICY_FALLBACK") or None,
             policy_refresh_s=_refresh("POINTSMAN_POLICY_REFRESH", environ),
             root=environ.get("POINTSMAN_ROOT") or None,

@@ -212,6 +212,11 @@ def rate_limited(limit: str, retry_after_s: float) -> Problem:
     return replace(found, retry_after_s=retry_after_s)
 
 
+def stopping(retry_after_s: float | None) -> Problem:
+    """Return the error for a request that has no answer yet when the router ends; another instance may have one."""
+    return replace(problem(503, "the router is stopping"), retry_after_s=retry_after_s)
+
+
 def internal() -> Problem:
     """Return the 500 of our own bugs; says nothing else."""
     return problem(500, "the router failed to handle this request")

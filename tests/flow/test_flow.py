@@ -16,12 +16,13 @@ from runtime.flow.events import (
     Finish,
     Finished,
     Send,
+    Stopping,
     TimeUp,
     Try,
     Waiting,
     Whole,
 )
-from runtime.flow.flow import Flow, Hedging
+from runtime.flow.flow import STOPPED, STOPPED_RETRY_S, Flow, Hedging
 
 A, B, C = 0, 1, 2
 
@@ -278,3 +279,31 @@ def test_a_clock_set_back_is_a_clock_that_stands() -> None:
     it.start(10.0)
     it.on(Failed(0, "lost"), 5.0)
     assert it.deadline_s == 13.0
+
+
+def test_a_router_that_stops_leaves_a_whole_answer_alone_cuts_a_stream_and_answers_who_waits() -> None:
+    waiting = flow(A, B)
+    waiting.start(0.0)
+    assert waiting.on(Stopping(), 1.0) == [
+        Close(0, "cancelled"),
+        Finish("exhausted", None, STOPPED, 503, STOPPED_RETRY_S),
+    ]
+    streaming = flow(A, B)
+    streaming.start(0.0)
+    streaming.on(Content(0), 1.0)
+    assert streaming.on(Stopping(), 2.0) == [Close(0, "cancelled"), Finish("cut", 0, STOPPED, 200)]
+    whole = flow(A)
+    whole.start(0.0)
+    whole.on(Content(0), 1.0)
+    whole.on(Whole(0), 1.0)
+    assert whole.on(Stopping(), 2.0) == []
+    assert whole.on(Finished(0), 3.0) == [Close(0, "ok"), Finish("complete", 0, "ok", 200)]
+
+
+def test_a_router_that_stops_between_two_attempts_starts_no_other() -> None:
+    it = flow(A, A)
+    it.start(0.0)
+    it.on(Failed(0, "status", 503, 0.5), 1.0)
+    assert it.deadline_s is not None
+    assert it.on(Stopping(), 2.0) == [Finish("exhausted", None, STOPPED, 503, STOPPED_RETRY_S)]
+    assert it.deadline_s is None

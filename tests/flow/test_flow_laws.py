@@ -23,6 +23,7 @@ from runtime.flow.events import (
     Finish,
     Finished,
     Send,
+    Stopping,
     TimeUp,
     Try,
     Waiting,
@@ -176,6 +177,13 @@ class HostileWorld(RuleBasedStateMachine):
         self.say(ClientGone())
         assert self.finishes
         assert was_over or self.finishes[0].end == "client gone"
+
+    @rule(really=st.integers(0, 9))
+    def stop(self, really: int) -> None:
+        if really:
+            return
+        self.say(Stopping())
+        assert self.finishes or self.committed_whole
 
     @invariant()
     def one_commit_and_one_finish(self) -> None:

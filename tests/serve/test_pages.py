@@ -153,3 +153,12 @@ def test_a_websocket_is_turned_away() -> None:
 
     asyncio.run(Desk().app({"type": "websocket", "path": PATH, "headers": []}, receive, send))
     assert sent == ["websocket.close"]
+
+
+def test_an_instance_that_is_about_to_end_is_not_ready_and_still_answers() -> None:
+    desk = Desk()
+    desk.app.leave()
+    ready = desk.get("/readyz")
+    assert (ready.status, ready.json["ready"], ready.json["reason"]) == (503, False, "this instance is about to end")
+    assert desk.get("/healthz").status == 200
+    assert desk.post().status == 200
