@@ -57,12 +57,18 @@ class ReadyUse(msgspec.Struct, frozen=True):
 
     Attributes:
         plain: Targets worked out as requests named them, by their endpoints; as many as there are models at most.
+        asks_model: Whether `requested` is among the targets.
+        is_settled: Whether nothing but the model asked for and the health of endpoints can change where it leads.
+        usual: For `route`, by the endpoints of the model asked for; as many as there are models at most.
     """
 
     options: Options
     where: ReadyWhere | None
     targets: tuple[ReadyTarget | Requested | Split | Call, ...]
     plain: dict[tuple[int, ...], ReadyTarget]
+    asks_model: bool
+    is_settled: bool
+    usual: dict[tuple[int, ...], object]
 
 
 class Book:
@@ -152,7 +158,14 @@ class Book:
             self._target(target.endpoints, options, where) if isinstance(target, Endpoints) else target
             for target in use.targets
         )
-        return ReadyUse(options, where, targets, {})
+        asks_model = any(isinstance(target, Requested) for target in targets)
+        is_settled = (
+            all(isinstance(t, Requested) or (isinstance(t, ReadyTarget) and t.settled is not None) for t in targets)
+            and (where is None or where.test is None)
+            and options.escalate is None
+            and options.shadow is None
+        )
+        return ReadyUse(options, where, targets, {}, asks_model, is_settled, {})
 
     def _prepare(self, cond: Cond) -> tuple[frozenset[int], suitable.Test | None]:
         """Return what the fixed facts refuse, or the test when measured facts are asked."""

@@ -8,7 +8,7 @@ out of service stays, but comes after every endpoint in service of every target.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from runtime.decision import ordering, suitable
 from runtime.decision.book import Book, ReadyTarget, ReadyUse, ReadyWhere
 from runtime.decision.facts import Facts
 from runtime.decision.forbidden import forbidden
-from runtime.decision.state import State
+from runtime.decision.state import Calm, State
 from runtime.decision.wishes import Wishes, wishes_of
 
 Why = Literal["rejected", "no_endpoints", "model_not_found", "context_length"]
@@ -104,13 +104,21 @@ class _Search:
         "wishes",
     )  # fmt: skip
 
-    def __init__(self, book: Book, facts: Facts, state: State, draw: float, wishes: Wishes | None) -> None:
+    def __init__(
+        self,
+        book: Book,
+        facts: Facts,
+        state: State,
+        draw: float,
+        wishes: Wishes | None,
+        barred: dict[int, str],
+    ) -> None:
         self.book = book
         self.facts = facts
         self.state = state
         self.draw = ordering.Draw(draw)
         self.wishes = wishes
-        self.forbidden = forbidden(book, facts, state)
+        self.forbidden = barred
         if wishes is not None:
             wishes.forbid(book.program, facts, self.forbidden)
         self.steps: list[Step] = []
@@ -124,7 +132,10 @@ class _Search:
 
     def decide(self, name: str, outer: tuple[ReadyWhere, ...] = ()) -> None:
         """Ask a policy and add what its rule uses, narrowed by the `where` of the rules that called it."""
-        index = self.book.engines[name](self.facts)
+        self.follow(name, self.book.engines[name](self.facts), outer)
+
+    def follow(self, name: str, index: int, outer: tuple[ReadyWhere, ...] = ()) -> None:
+        """Add what a rule uses."""
         self.steps.append(Step(self.book.policies[name], index))
         use = self.book.use(name, index)
         if use is None:
@@ -306,9 +317,55 @@ def route(book: Book, policy: str | None, facts: Facts, state: State, draw: floa
     name = policy if policy is not None else _selected(book, facts, wishes)
     if name not in book.policies:
         raise UnknownPolicyError(name)
-    search = _Search(book, facts, state, draw, wishes)
-    search.decide(name)
+    index = book.engines[name](facts)
+    barred = forbidden(book, facts, state)
+    if wishes is None and not barred:
+        usual = _usual(book, name, index, facts)
+        if usual is not None and _all_serve(usual[1], state):
+            return usual[0]
+    search = _Search(book, facts, state, draw, wishes, barred)
+    search.follow(name, index)
     return _concluded(search)
+
+
+Usual = tuple[Route, tuple[int, ...]]
+"""A plan that holds while these endpoints, all that it lists, are in service."""
+
+
+def _usual(book: Book, name: str, index: int, facts: Facts) -> Usual | None:
+    """Return the plan of all requests that a rule decides while nothing is the matter, worked out once.
+
+    None where it depends on more than the rule, the model asked for and the health of the endpoints: on a draw, a
+    split, a called policy, a measurement, a session.
+    """
+    use = book.use(name, index)
+    if use is None or not use.is_settled:
+        return None
+    asked = book.named(facts["model"]) if use.asks_model else ()
+    try:
+        return cast("Usual | None", use.usual[asked])
+    except KeyError:
+        found = use.usual[asked] = _work_out(book, name, index, facts, asked, use)
+        return found
+
+
+def _work_out(
+    book: Book, name: str, index: int, facts: Facts, asked: tuple[int, ...], use: ReadyUse
+) -> Usual | None:
+    if asked and book.plain(asked, use).settled is None:
+        return None
+    search = _Search(book, facts, Calm(), 0.0, None, {})
+    search.follow(name, index)
+    found = _concluded(search)
+    return (found, tuple(candidate.endpoint for candidate in found.candidates)) if found.why is None else None
+
+
+def _all_serve(endpoints: Sequence[int], state: State) -> bool:
+    """Whether these are all in service."""
+    for endpoint in endpoints:
+        if not state.in_service(endpoint):
+            return False
+    return True
 
 
 def _selected(book: Book, facts: Facts, wishes: Wishes | None) -> str:
