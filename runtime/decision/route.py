@@ -362,10 +362,8 @@ def _work_out(
 
 def _all_serve(endpoints: Sequence[int], state: State) -> bool:
     """Whether these are all in service."""
-    for endpoint in endpoints:
-        if not state.in_service(endpoint):
-            return False
-    return True
+    in_service = state.in_service
+    return False not in [in_service(endpoint) for endpoint in endpoints]
 
 
 def _selected(book: Book, facts: Facts, wishes: Wishes | None) -> str:

@@ -7,7 +7,7 @@ evidence is left. Source: Cormode et al., "Forward decay", ICDE 2009; docs/decis
 
 from __future__ import annotations
 
-from math import exp2, inf, log2
+from math import exp2, log2
 
 # Less than half a sample's worth of evidence is no evidence: a lone sample is forgotten after one half-life, a
 # thousand after eleven.
@@ -32,10 +32,9 @@ class Ratio:
     Attributes:
         part, whole: The two sums, in the weights of the landmark.
         count: Samples in those weights: how much evidence there is.
-        until_s: When too little evidence is left to say anything.
     """
 
-    __slots__ = ("_enough", "_half_life_s", "_landmark_s", "count", "part", "until_s", "whole")
+    __slots__ = ("_enough", "_half_life_s", "_landmark_s", "count", "part", "whole")
 
     def __init__(self, half_life_s: float, enough: float = ENOUGH) -> None:
         """`enough` is the evidence, in fresh samples, below which nothing is said."""
@@ -47,7 +46,6 @@ class Ratio:
         """Forget everything."""
         self._landmark_s = 0.0
         self.part = self.whole = self.count = 0.0
-        self.until_s = -inf
 
     def add(self, part: float, whole: float, now_s: float) -> None:
         """Take in one sample; `now_s` never runs backwards."""
@@ -63,7 +61,6 @@ class Ratio:
         self.part += weight * part
         self.whole += weight * whole
         self.count += weight
-        self.until_s = self._landmark_s + self._half_life_s * log2(self.count / self._enough)
 
     def evidence(self, now_s: float) -> float:
         """Return how many fresh samples the evidence is worth."""
@@ -71,19 +68,15 @@ class Ratio:
 
     def at(self, now_s: float) -> float | None:
         """Return part over whole, or None when too little is known."""
-        if now_s >= self.until_s or self.whole <= 0.0:
+        if self.whole <= 0.0 or self.evidence(now_s) <= self._enough:
             return None
         return self.part / self.whole
 
 
 class Histogram:
-    """Percentiles of durations: decayed weights in logarithmic buckets, each with the mean of its samples.
+    """Percentiles of durations: decayed weights in logarithmic buckets, each with the mean of its samples."""
 
-    Attributes:
-        until_s: When too little evidence is left to say anything.
-    """
-
-    __slots__ = ("_buckets", "_half_life_s", "_landmark_s", "_memo", "_total", "until_s")
+    __slots__ = ("_buckets", "_half_life_s", "_landmark_s", "_memo", "_total")
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life_s = half_life_s
@@ -91,7 +84,6 @@ class Histogram:
         self._buckets: dict[int, tuple[float, float]] = {}
         self._total = 0.0
         self._memo: dict[float, float] = {}
-        self.until_s = -inf
 
     def add(self, value_s: float, now_s: float) -> None:
         """Take in one duration (> 0); `now_s` never runs backwards."""
@@ -105,12 +97,12 @@ class Histogram:
         held += weight
         self._buckets[index] = (held, mean_s + (value_s - mean_s) * (weight / held))
         self._total += weight
-        self._memo.clear()
-        self.until_s = self._landmark_s + self._half_life_s * log2(self._total / ENOUGH)
+        if self._memo:
+            self._memo.clear()
 
     def quantile(self, share: float, now_s: float) -> float | None:
         """Return the duration that `share` of the samples do not exceed, or None when too little is known."""
-        if now_s >= self.until_s:
+        if self._total * exp2(-(now_s - self._landmark_s) / self._half_life_s) <= ENOUGH:
             return None
         known = self._memo.get(share)
         if known is None:

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
+import msgspec
+
 from router_dsl.plan import NANO
 from runtime.dispatch.record import Attempt, Note, Record, Woken
 from runtime.serve.visit import Visit
@@ -14,49 +16,102 @@ from runtime.serve.visit import Visit
 MAX_MODEL_CHARS = 200
 
 
-def request_ended(visit: Visit) -> dict[str, object]:
-    """Return the event of a request that is over; times in milliseconds, cost in dollars.
+class AttemptTold(msgspec.Struct, frozen=True, gc=False):
+    """One attempt of a `RequestTold`; times count from the request's arrival."""
 
-    Nothing of prompts, answers, keys and users is in it.
+    endpoint: str
+    role: str
+    outcome: str
+    status: int | None
+    started_ms: float
+    first_token_ms: float | None
+    ended_ms: float | None
+    cost_usd: float | None
+
+
+class RequestTold(msgspec.Struct, frozen=True, gc=False):
+    """The event of a request that is over; times in milliseconds, cost in dollars.
+
+    Nothing of prompts, answers, keys and users is in it. A struct, since it is written for every request: filled and
+    encoded at a third of what a dict of its size costs.
     """
+
+    event: str
+    ts: str
+    request_id: str
+    policy: str
+    digest: str
+    rule: str | None
+    endpoint: str | None
+    method: str
+    path: str
+    api: str | None
+    model: str | None
+    stream: bool | None
+    status: int
+    end: str
+    error: str | None
+    attempts: list[AttemptTold]
+    ttft_ms: float | None
+    duration_ms: float
+    overhead_ms: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    finish_reason: str | None
+    cost_usd: float | None
+    hedge_cost_usd: float | None
+    escalated: str | None
+    cache: str | None
+    withheld: int
+    tag: str | None
+    tenant: str | None
+
+
+_NOTHING = Record()
+
+
+def request_ended(visit: Visit) -> RequestTold:
+    """Return the event of a request that is over."""
     ended_s = time.perf_counter()
     policy, _, digest = visit.policy.rpartition("@")
-    record = visit.record or Record()
+    record = visit.record or _NOTHING
     usage = record.usage
-    options = visit.route.options if visit.route is not None else None
-    return {
-        "event": "request",
-        "ts": utc(visit.began_unix_s),
-        "request_id": visit.request_id,
-        "policy": policy,
-        "digest": digest,
-        "rule": visit.rule,
-        "endpoint": visit.endpoint,
-        "method": visit.method,
-        "path": visit.path,
-        "api": visit.api,
-        "model": visit.model[:MAX_MODEL_CHARS] if visit.model is not None else None,
-        "stream": visit.stream,
-        "status": visit.status,
-        "end": visit.end,
-        "error": visit.code,
-        "attempts": [_attempt(attempt) for attempt in record.attempts],
-        "ttft_ms": _ms(visit.head_s - visit.began_s) if visit.head_s is not None and visit.endpoint else None,
-        "duration_ms": _ms(ended_s - visit.began_s),
-        "overhead_ms": _ms(visit.overhead_s) if visit.overhead_s is not None else None,
-        "prompt_tokens": usage.prompt if usage else None,
-        "completion_tokens": usage.completion if usage else None,
-        "cached_tokens": usage.cached if usage else None,
-        "reasoning_tokens": usage.reasoning if usage else None,
-        "finish_reason": record.finish_reason,
-        "cost_usd": _usd(record.cost_nusd),
-        "hedge_cost_usd": _usd(record.hedge_cost_nusd),
-        "escalated": record.escalated,
-        "cache": record.cache,
-        "withheld": record.withheld,
-        "tag": options.tag if options is not None else None,
-        "tenant": visit.tenant,
-    }
+    model, way = visit.model, visit.route
+    return RequestTold(
+        "request",
+        utc(visit.began_unix_s),
+        visit.request_id,
+        policy,
+        digest,
+        visit.rule,
+        visit.endpoint,
+        visit.method,
+        visit.path,
+        visit.api,
+        model[:MAX_MODEL_CHARS] if model is not None else None,
+        visit.stream,
+        visit.status,
+        visit.end,
+        visit.code,
+        [_attempt(attempt) for attempt in record.attempts],
+        _ms(visit.head_s - visit.began_s) if visit.head_s is not None and visit.endpoint else None,
+        _ms(ended_s - visit.began_s),
+        _ms(visit.overhead_s) if visit.overhead_s is not None else None,
+        usage.prompt if usage else None,
+        usage.completion if usage else None,
+        usage.cached if usage else None,
+        usage.reasoning if usage else None,
+        record.finish_reason,
+        _usd(record.cost_nusd),
+        _usd(record.hedge_cost_nusd),
+        record.escalated,
+        record.cache,
+        record.withheld,
+        way.options.tag if way is not None and way.options is not None else None,
+        visit.tenant,
+    )
 
 
 def utc(unix_s: float) -> str:
@@ -71,17 +126,18 @@ def _second(unix_s: int) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat().removesuffix("+00:00")
 
 
-def _attempt(attempt: Attempt) -> dict[str, object]:
-    return {
-        "endpoint": attempt.endpoint,
-        "role": attempt.role,
-        "outcome": attempt.outcome,
-        "status": attempt.status,
-        "started_ms": _ms(attempt.started_s),
-        "first_token_ms": None if attempt.first_token_s is None else _ms(attempt.first_token_s),
-        "ended_ms": None if attempt.ended_s is None else _ms(attempt.ended_s),
-        "cost_usd": _usd(attempt.cost_nusd),
-    }
+def _attempt(attempt: Attempt) -> AttemptTold:
+    first_s, ended_s = attempt.first_token_s, attempt.ended_s
+    return AttemptTold(
+        attempt.endpoint,
+        attempt.role,
+        attempt.outcome,
+        attempt.status,
+        _ms(attempt.started_s),
+        None if first_s is None else _ms(first_s),
+        None if ended_s is None else _ms(ended_s),
+        _usd(attempt.cost_nusd),
+    )
 
 
 def _usd(nusd: int | None) -> float | None:
@@ -112,4 +168,5 @@ def besides(note: Note, unix_s: float) -> dict[str, object]:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    """Return milliseconds, to the microsecond; `round` would go through text."""
+    return int(seconds * 1e6 + 0.5) / 1000
