@@ -349,9 +349,7 @@ def _usual(book: Book, name: str, index: int, facts: Facts) -> Usual | None:
         return found
 
 
-def _work_out(
-    book: Book, name: str, index: int, facts: Facts, asked: tuple[int, ...], use: ReadyUse
-) -> Usual | None:
+def _work_out(book: Book, name: str, index: int, facts: Facts, asked: tuple[int, ...], use: ReadyUse) -> Usual | None:
     if asked and book.plain(asked, use).settled is None:
         return None
     search = _Search(book, facts, Calm(), 0.0, None, {})

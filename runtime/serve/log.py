@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 
 from runtime.serve.lines import Lines
+from runtime.serve.story import Event, fields_of
 
 
 @dataclass(slots=True)
@@ -17,10 +18,10 @@ class JsonLog:
 
     lines: Lines
 
-    def __call__(self, event: Mapping[str, object]) -> None:
+    def __call__(self, event: Event) -> None:
         """Take one event; how many were lost before it, if any, joins it as `log_dropped`."""
         if self.lines.dropped:
-            event = {**event, "log_dropped": self.lines.dropped}
+            event = {**fields_of(event), "log_dropped": self.lines.dropped}
         self.lines.write(msgspec.json.encode(event) + b"\n")
 
     def close(self) -> None:
@@ -35,9 +36,10 @@ class ConsoleLog:
     lines: Lines
     color: bool = True
 
-    def __call__(self, event: Mapping[str, object]) -> None:
+    def __call__(self, event: Event) -> None:
         """Take one event."""
-        text = _request(event, color=self.color) if event.get("event") == "request" else _other(event)
+        told = fields_of(event)
+        text = _request(told, color=self.color) if told.get("event") == "request" else _other(told)
         self.lines.write(text.encode("utf-8", "replace") + b"\n")
 
     def close(self) -> None:

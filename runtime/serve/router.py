@@ -20,7 +20,7 @@ from runtime.limits.limits import Limits
 from runtime.serve.keyring import Keyring
 from runtime.serve.metrics import Metrics
 from runtime.serve.settings import Settings
-from runtime.serve.story import besides
+from runtime.serve.story import Event, besides
 from runtime.serve.transports import Transports
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class Log(Protocol):
     """Where events go: never waits and never fails."""
 
-    def __call__(self, event: Mapping[str, object]) -> None:
-        """Take one event: plain JSON values by name, the name of the event under `event`."""
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
         ...
 
     def close(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import cast
 
 import msgspec
 
@@ -67,6 +69,15 @@ class RequestTold(msgspec.Struct, frozen=True, gc=False):
     withheld: int
     tag: str | None
     tenant: str | None
+
+
+Event = Mapping[str, object] | RequestTold
+"""What a log is told: plain JSON values by name, the name of the event under `event`."""
+
+
+def fields_of(event: Event) -> Mapping[str, object]:
+    """Return an event as plain values by name."""
+    return cast("Mapping[str, object]", msgspec.to_builtins(event)) if isinstance(event, RequestTold) else event
 
 
 _NOTHING = Record()

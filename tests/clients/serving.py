@@ -15,6 +15,7 @@ from runtime.serve.guarded import Limits, guarded
 from runtime.serve.renewal import Renewal
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings
+from runtime.serve.story import Event
 from tests.serve.desk import Events, compiled
 
 
@@ -25,7 +26,7 @@ class Awaited(Events):
         super().__init__()
         self._more = asyncio.Event()
 
-    def __call__(self, event: Mapping[str, object]) -> None:
+    def __call__(self, event: Event) -> None:
         super().__call__(event)
         self._more.set()
 

@@ -16,6 +16,7 @@ from runtime.dispatch.transport import Transport
 from runtime.serve.app import App
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings
+from runtime.serve.story import Event, fields_of
 from runtime.sim.transport import SimTransport
 
 POLICY = """
@@ -62,8 +63,8 @@ class Events:
     seen: list[Mapping[str, object]] = field(default_factory=list)
     closed: bool = False
 
-    def __call__(self, event: Mapping[str, object]) -> None:
-        self.seen.append(event)
+    def __call__(self, event: Event) -> None:
+        self.seen.append(fields_of(event))
 
     def close(self) -> None:
         self.closed = True
