@@ -233,6 +233,7 @@ class Course:
             started = self.started[event.attempt]
             if started.first_s is None:
                 started.first_s = now_s
+                started.permit.hear(now_s, is_stream=started.exchange.is_stream)
         actions = flow.on(event, now_s)
         if actions:
             self._perform(actions, by)

@@ -100,6 +100,10 @@ class Histogram:
         if self._memo:
             self._memo.clear()
 
+    def evidence(self, now_s: float) -> float:
+        """Return how many fresh samples the evidence is worth."""
+        return self._total * exp2(-(now_s - self._landmark_s) / self._half_life_s)
+
     def quantile(self, share: float, now_s: float) -> float | None:
         """Return the duration that `share` of the samples do not exceed, or None when too little is known."""
         if self._total * exp2(-(now_s - self._landmark_s) / self._half_life_s) <= ENOUGH:

@@ -10,9 +10,11 @@ from typing import Literal
 from runtime.health.breaker import Breaker
 from runtime.health.clock import Clock
 from runtime.health.cold import Cold
+from runtime.health.crowd import Crowd
 from runtime.health.decay import Histogram, Ratio
+from runtime.health.silence import ENOUGH_WAITING, Silence
 
-Why = Literal["breaker open", "probing", "cooling down", "full"]
+Why = Literal["breaker open", "probing", "cooling down", "full", "silent"]
 
 THROTTLED = "429"
 """The kind of failure that says `not now` rather than `broken`: it cools down and leaves the breaker alone."""
@@ -35,6 +37,10 @@ LONGEST_COOL_S = 30.0
 
 # A provider may ask for a day (a spent daily quota). Asking again after ten minutes costs one refused attempt.
 LONGEST_RETRY_AFTER_S = 600.0
+
+# Before what is usual is known from this many times to first token, no silence is unusual.
+ENOUGH_FIRST_TOKENS = 5.0
+USUALLY = 0.99
 
 # A permit that nobody ends stops counting as in flight after this long: Baseten's longest prediction is 1,200 s.
 PERMIT_LEASE_S = 1_260.0
@@ -85,8 +91,8 @@ class EndpointHealth:
     """
 
     __slots__ = (
-        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "cold", "errors", "own",
-        "shared", "speed", "ttft",
+        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "cold", "crowd", "errors", "own",
+        "shared", "silence", "speed", "ttft",
     )  # fmt: skip
 
     def __init__(self, name: str, shared: Slots | None, habit: Literal["reject", "park"] | None = None) -> None:
@@ -98,6 +104,8 @@ class EndpointHealth:
         self.shared = shared
         self.breaker = Breaker(name)
         self.cold = Cold(habit)
+        self.crowd = Crowd()
+        self.silence = Silence()
         self.ttft = Histogram(SPEED_HALF_LIFE_S)
         self.speed = Ratio(SPEED_HALF_LIFE_S)
         self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
@@ -105,8 +113,24 @@ class EndpointHealth:
         self._cool_since_s = self._cool_until_s = self.blocked_until_s = -inf
 
     def is_full(self, now_s: float) -> bool:
-        """Whether the provider holds as many attempts as it may."""
-        return self.shared is not None and self.shared.used(now_s) >= self.shared.limit
+        """Whether the provider holds as many attempts as it may, or the endpoint as many as it takes."""
+        if self.shared is not None and self.shared.used(now_s) >= self.shared.limit:
+            return True
+        limit = self.crowd.limit(now_s)
+        return limit < inf and self.own.used(now_s) >= limit
+
+    def silent_s(self, now_s: float) -> float:
+        """Return for how many seconds more it is to be left alone since it has fallen silent; 0 when it has not."""
+        if self.silence.waiting < ENOUGH_WAITING or self.ttft.evidence(now_s) < ENOUGH_FIRST_TOKENS:
+            return 0.0
+        usual_s = self.ttft.quantile(USUALLY, now_s)
+        return 0.0 if usual_s is None else max(0.0, self.silence.until_s(usual_s, now_s) - now_s)
+
+    def serves(self, now_s: float) -> bool:
+        """Whether it is in service."""
+        if now_s < self.blocked_until_s or self.is_full(now_s):
+            return False
+        return self.silence.waiting < ENOUGH_WAITING or not self.silent_s(now_s)
 
     def why_not(self, now_s: float) -> tuple[Why | None, float]:
         """Return why it is out of service and for how many seconds more, or (None, 0)."""
@@ -115,7 +139,10 @@ class EndpointHealth:
             if self._cool_until_s == self.blocked_until_s:
                 return "cooling down", left_s
             return ("breaker open" if self.breaker.is_pausing(now_s) else "probing"), left_s
-        return ("full", 0.0) if self.is_full(now_s) else (None, 0.0)
+        if self.is_full(now_s):
+            return "full", 0.0
+        left_s = self.silent_s(now_s)
+        return ("silent", left_s) if left_s else (None, 0.0)
 
     def cool(self, begun_s: float, retry_after_s: float | None, now_s: float) -> None:
         """Stay away for as long as the provider asked, or for a pause that grows while it keeps refusing.
@@ -152,14 +179,31 @@ class Permit:
     A second end changes nothing. A permit that never ends stops counting after `PERMIT_LEASE_S`.
     """
 
-    __slots__ = ("_begun_s", "_clock", "_ended", "_endpoint", "_period")
+    __slots__ = ("_among", "_begun_s", "_clock", "_ended", "_endpoint", "_is_heard", "_period")
 
     def __init__(self, endpoint: EndpointHealth, clock: Clock, begun_s: float) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._begun_s = begun_s
         self._period = endpoint.breaker.period
-        self._ended = False
+        self._among = endpoint.own.used(begun_s) + 1
+        self._is_heard = self._ended = False
+
+    def hear(self, now_s: float, *, is_stream: bool) -> None:
+        """Note its first token, or first byte; once.
+
+        Args:
+            now_s: Now.
+            is_stream: Whether that was a stream's first token: it tells how crowded the endpoint is, which the
+                time that a whole answer takes does not.
+        """
+        if self._is_heard or self._ended:
+            return
+        self._is_heard = True
+        at_s = self._clock.advance(now_s)
+        self._endpoint.silence.hear(self, at_s)
+        if is_stream and at_s > self._begun_s:
+            self._endpoint.crowd.sample(at_s - self._begun_s, self._among, at_s)
 
     def success(
         self, now_s: float, ttft_s: float | None = None, tokens: int | None = None, duration_s: float | None = None
@@ -182,6 +226,8 @@ class Permit:
         generation_s = 0.0 if duration_s is None else duration_s - (ttft_s or 0.0)
         if tokens is not None and tokens >= LEAST_TOKENS and LEAST_GENERATION_S <= generation_s < inf:
             endpoint.speed.add(float(tokens), generation_s, at_s)
+        if not self._is_heard:
+            endpoint.silence.hear(self, at_s)
         endpoint.served(self._begun_s)
         endpoint.breaker.success(self._period, at_s)
         endpoint.settle()
@@ -202,6 +248,7 @@ class Permit:
         asked_s = retry_after_s if retry_after_s is not None and retry_after_s > 0.0 else None
         if kind == THROTTLED:
             endpoint.cool(self._begun_s, asked_s, at_s)
+            endpoint.crowd.drop(self._among, self._begun_s, at_s)
             endpoint.breaker.release(self)
         elif (pause_s := endpoint.cold.pause_s(kind, at_s)) is not None:
             endpoint.cool_for(max(pause_s, asked_s or 0.0), at_s)
@@ -225,6 +272,7 @@ class Permit:
             return None
         self._ended = True
         self._endpoint.own.give(self)
+        self._endpoint.silence.end(self)
         if self._endpoint.shared is not None:
             self._endpoint.shared.give(self)
         return self._clock.advance(now_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from router_dsl import plan
 from runtime.health.clock import Clock
@@ -25,12 +26,12 @@ class Snapshot:
         self._now_s = now_s
 
     def in_service(self, endpoint: int) -> bool:
-        """Whether it should be tried in its regular place: not cooling down, breaker closed or due, not full."""
-        found = self._endpoints[endpoint]
-        if self._now_s < found.blocked_until_s:
-            return False
-        shared = found.shared
-        return shared is None or shared.used(self._now_s) < shared.limit
+        """Whether it should be tried in its regular place: breaker closed or due, not cooling down, full or silent."""
+        return self._endpoints[endpoint].serves(self._now_s)
+
+    def is_well(self, endpoint: int) -> bool:
+        """Whether nothing is wrong with it: in service, or merely full or silent for now."""
+        return self._now_s >= self._endpoints[endpoint].blocked_until_s
 
     def measured(self, endpoint: int, name: str) -> float | None:
         """Return a measured endpoint fact (`ttft.p50`, `speed`, `errors`, `inflight`, …), None while unknown."""
@@ -47,11 +48,15 @@ class Snapshot:
         return None
 
     def load(self, endpoint: int) -> float:
-        """Return requests in flight over capacity: the provider's limit, or `USUAL_CAPACITY` when it has none."""
+        """Return requests in flight over capacity.
+
+        That is the provider's limit. Without one it is what the endpoint was seen to take, else `USUAL_CAPACITY`.
+        """
         found = self._endpoints[endpoint]
         shared = found.shared
         if shared is None:
-            return found.own.used(self._now_s) / USUAL_CAPACITY
+            limit = found.crowd.limit(self._now_s)
+            return found.own.used(self._now_s) / (USUAL_CAPACITY if limit == inf else limit)
         return shared.used(self._now_s) / max(shared.limit, 1)
 
     def is_over(self, limit: str) -> bool:
@@ -120,6 +125,7 @@ class Health:
         found, at_s = self._endpoints[endpoint], self._clock.advance(now_s)
         permit = Permit(found, self._clock, at_s)
         found.own.take(permit, at_s)
+        found.silence.ask(permit, at_s)
         if found.shared is not None:
             found.shared.take(permit, at_s)
         found.breaker.begin(permit, at_s)
@@ -152,6 +158,7 @@ class Health:
                     "tokens_per_s": state.measured(index, "speed"),
                     "error_rate": state.measured(index, "errors"),
                     "inflight": found.own.used(at_s),
+                    "takes": None if (limit := found.crowd.limit(at_s)) == inf else int(limit),
                 }
             )
         return records

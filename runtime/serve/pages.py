@@ -68,21 +68,21 @@ def _found(router: Router, name: str) -> dict[str, object] | Problem:
 
 
 def readiness(router: Router | None) -> dict[str, object]:
-    """Return whether requests can be answered: a plan is loaded and an endpoint of it is in service."""
+    """Return whether requests can be answered: a plan is loaded, and of one endpoint at least nothing bad is known."""
     if router is None:
         return {"ready": False, "reason": "no policy is loaded"}
     book, state = router.book, router.health.at(router.clock.now_s())
     configured = [index for index in range(len(book.endpoints)) if router.is_configured(index)]
     in_service = sum(state.in_service(index) for index in configured)
     told: dict[str, object] = {
-        "ready": in_service > 0,
+        "ready": any(state.is_well(index) for index in configured),
         "policy": book.default,
         "digest": book.plan.digest,
         "endpoints": {"total": len(book.endpoints), "configured": len(configured), "in_service": in_service},
     }
     if router.renewal is not None:
         told["renewal"] = router.renewal.told()
-    if not in_service:
+    if not told["ready"]:
         told["reason"] = "no endpoint is in service" if configured else "no provider has its key set"
     return told
 

@@ -11,7 +11,7 @@ import pytest
 from router_dsl.plan import Endpoints, Escalate
 from runtime.dispatch.kept import KeptAlive
 from runtime.dispatch.record import Record
-from runtime.wire import errors
+from runtime.wire import unavailable
 from runtime.wire.keep_alive import COMMENT, KeepAlive, Mode
 from runtime.wire.sse import Head
 from tests.dispatch import truth
@@ -44,7 +44,7 @@ def kept(scenario: Scenario, prepare: Prepare, mode: Mode = "comment", **asked: 
         async def asking() -> Record:
             record = await bench.ask(STREAM, client=found, **asked)  # type: ignore[arg-type]
             if record.end == "exhausted" and found.is_begun:
-                await found.fail(errors.exhausted(record.status, []))
+                await found.fail(unavailable.exhausted(record.status, []))
             return record
 
         task = asyncio.create_task(asking())
