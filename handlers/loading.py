@@ -215,11 +215,11 @@ def router_of(
         secrets: Where `key secret NAME` is looked up.
 
     Raises:
-        RefusedError: A key, or the file of the clients' keys, is unusable; stderr says which.
+        RefusedError: A key, the file of the clients' keys, or a setting is unusable; stderr says which.
     """
     try:
         return Router.open(plan, settings, environ, log, secrets=secrets)
-    except (UnusableKeyError, KeyFileError) as error:
+    except (UnusableKeyError, KeyFileError, SettingError) as error:
         complain(str(error))
         raise RefusedError from error
 

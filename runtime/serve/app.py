@@ -90,6 +90,8 @@ class App:
         metrics = None if router is None or path not in CHAT else router.metrics
         if metrics is not None:
             metrics.in_flight += 1
+        tracing = None if router is None or metrics is None else router.tracing
+        span = None if tracing is None else tracing.begin(visit, headers)
         try:
             if path in CHAT and method == "POST":
                 await self._chat(router, visit, scope, headers, receive, client)
@@ -103,6 +105,8 @@ class App:
             if metrics is not None:
                 metrics.in_flight -= 1
                 metrics.count(visit)
+            if router is not None and tracing is not None and span is not None:
+                tracing.end(span, visit, router)
             if router is not None and path not in PROBES:
                 router.log(request_ended(visit))
         if renewal is not None and renewal.is_due():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -19,12 +20,13 @@ from runtime.health.health import Health
 from runtime.limits.limits import Limits
 from runtime.serve.keyring import Keyring
 from runtime.serve.metrics import Metrics
-from runtime.serve.settings import Settings
+from runtime.serve.settings import SettingError, Settings
 from runtime.serve.story import Event, besides
 from runtime.serve.transports import Transports
 
 if TYPE_CHECKING:
     from runtime.serve.renewal import Renewal
+    from runtime.serve.tracing import Tracing
 
 
 class Log(Protocol):
@@ -53,6 +55,7 @@ class Router:
         limits: What the policy's limits have counted on this instance.
         keyring: The clients' keys.
         metrics: What has happened so far.
+        tracing: Makes spans of requests, where traces are asked for.
         renewal: What puts another router in the place of this one when its policy has changed; None where nothing does.
     """
 
@@ -67,6 +70,7 @@ class Router:
     keyring: Keyring
     metrics: Metrics
     renewal: Renewal | None = None
+    tracing: Tracing | None = None
 
     @classmethod
     def open(
@@ -93,6 +97,7 @@ class Router:
         Raises:
             runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
             runtime.serve.keys.KeyFileError: The file with the clients' keys cannot be used.
+            SettingError: Traces are asked for, and what makes them is not installed.
         """
         keyring = Keyring(settings.keys, settings.keys_file, log)
         program = plan.program
@@ -125,7 +130,19 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        return cls(book, health, dispatcher, settings, log, clock, draw, Limits(program), keyring, metrics)
+        return cls(
+            book,
+            health,
+            dispatcher,
+            settings,
+            log,
+            clock,
+            draw,
+            Limits(program),
+            keyring,
+            metrics,
+            tracing=_tracing(settings),
+        )
 
     def succeed(self, book: Book) -> Router:
         """Return the router of another plan, which goes on with what this one has and knows.
@@ -170,4 +187,17 @@ class Router:
         if self.renewal is not None:
             await self.renewal.aclose()
         await self.dispatcher.aclose()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         self.log.close()
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """Return what makes traces, loaded only where they are asked for: it costs a cold start 120 ms."""
+    if not settings.traces:
+        return None
+    try:
+        from runtime.serve.tracing import Tracing
+    except ImportError as error:
+        raise SettingError("OTEL_…: traces need more than is installed: `pip install pointsman[otel]`") from error
+    return Tracing.of_environment()

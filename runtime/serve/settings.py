@@ -53,6 +53,7 @@ class Settings:
             what suits the kind of source.
         plan_keys: A plan must be signed by one of them, where there are any: `POINTSMAN_PLAN_KEY`.
         stream_keep_alive: Signs of life in silent streams, from `POINTSMAN_STREAM_KEEP_ALIVE`; None sends none.
+        traces: Whether OpenTelemetry's own variables ask for traces.
     """
 
     policy: str | None = None
@@ -69,6 +70,7 @@ class Settings:
     grace_s: float = DEFAULT_GRACE_S
     policy_fallback: str | None = None
     policy_refresh_s: float | None = None
+    traces: bool = False
 
     @property
     def needs_key(self) -> bool:
@@ -105,6 +107,7 @@ class Settings:
             client_ip_header=environ.get("POINTSMAN_CLIENT_IP_HEADER", "").strip().lower() or None,
             keep_alive_s=_seconds("POINTSMAN_KEEP_ALIVE", environ, DEFAULT_KEEP_ALIVE_S),
             stream_keep_alive=_keep_alive("POINTSMAN_STREAM_KEEP_ALIVE", environ),
+            traces=_traces(environ),
         )
 
 
@@ -114,6 +117,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _traces(environ: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's variables name somewhere to send traces, and nothing against it."""
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    if exporter not in ("", "otlp", "console", "none"):
+        raise SettingError(f"OTEL_TRACES_EXPORTER: `{exporter}` is none of otlp, console, none")
+    places = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return exporter != "none" and bool(exporter or any(environ.get(name) for name in places))
 
 
 def _flag(name: str, environ: Mapping[str, str]) -> bool:
