@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-long test-model check format bench lock clean
+.PHONY: run test test-long test-model check format bench lock clean rie
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
@@ -34,6 +34,14 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## Every benchmark, PEERS=DIR other gateways too; tables in benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS))
+
+rie: build/rie/.unpacked ## AWS's Runtime Interface Emulator, out of a package on PyPI; tests/serverless runs it
+
+build/rie/.unpacked: tests/serverless/rie.txt | $(VENV)/bin/python
+	@$(PIP) download -q --no-deps --require-hashes -d build/rie -r tests/serverless/rie.txt
+	@cd build/rie && $(CURDIR)/$(BIN)/python -m zipfile -e aws_sam_cli-*.whl wheel
+	@mv build/rie/wheel/samcli/local/rapid/aws-lambda-rie-* build/rie/
+	@chmod 755 build/rie/aws-lambda-rie-* && rm -rf build/rie/wheel build/rie/*.whl && touch $@
 
 lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml
 	$(BIN)/pip-compile -q --upgrade $(LOCK_FLAGS) -o requirements.lock pyproject.toml

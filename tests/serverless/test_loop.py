@@ -5,53 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.lambda_runtime import slot
-from handlers.lambda_runtime.lifespan import Application, Lifespan, Message, Scope, StartError
+from handlers.lambda_runtime.lifespan import Application, Lifespan, Scope, StartError
 from handlers.lambda_runtime.loop import serve, slots_of
 from handlers.lambda_runtime.slot import Pace, Terms
 from tests.serverless.events import QUEUE, SCHEDULED, balancer, function_url, http_api, rest_api
 from tests.serverless.runtime_api import RuntimeApi
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-
-@dataclass
-class Stage:
-    """A host with an application that the test writes."""
-
-    app: Application
-    told: list[str] = field(default_factory=list)
-    refuses: str = ""
-    afterwards: Callable[[], Awaitable[None]] | None = None
-
-    async def open(self) -> Application:
-        self.told.append("open")
-        if self.refuses:
-            raise StartError(self.refuses)
-        return self.app
-
-    async def after_gap(self, gap_s: float) -> None:
-        self.told.append("gap")
-
-    async def after_response(self, within_s: float) -> None:
-        assert 0.0 <= within_s <= slot.AFTERWARDS_S
-        self.told.append("after")
-        if self.afterwards is not None:
-            await self.afterwards()
-
-    def timed_out(self, path: str) -> tuple[int, bytes]:
-        return 504, json.dumps({"late": path}).encode()
-
-    async def close(self) -> None:
-        self.told.append("close")
+from tests.serverless.stage import Receive, Send, Stage, answering, breaks
 
 
 @dataclass
@@ -89,15 +56,6 @@ def run(
                 assert await running.end() == exit_code
 
     asyncio.run(asyncio.wait_for(whole(), 20))
-
-
-def answering(*pieces: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Application:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-        for place, piece in enumerate(pieces):
-            await send({"type": "http.response.body", "body": piece, "more_body": place < len(pieces) - 1})
-
-    return app
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -287,11 +245,6 @@ def test_an_error_before_the_first_byte_is_reported(capfd: pytest.CaptureFixture
 
 
 def test_an_error_after_the_first_byte_is_in_the_trailers(capfd: pytest.CaptureFixture[str]) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"half", "more_body": True})
-        raise ValueError
-
     async def scenario(running: Running) -> None:
         call = running.api.invoke(function_url())
         await call.over.wait()
@@ -301,7 +254,7 @@ def test_an_error_after_the_first_byte_is_in_the_trailers(capfd: pytest.CaptureF
         assert call.fault_body["errorType"] == "Function.InternalError"
         await running.api.until_asked(2)
 
-    run(app, scenario)
+    run(breaks, scenario)
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
