@@ -15,9 +15,10 @@ from handlers.lambda_runtime.lifespan import Application, Lifespan, StartError
 from handlers.lambda_runtime.loop import run, slots_of
 from handlers.lambda_runtime.slot import Terms
 from handlers.loading import SHIPPED, log_to, router_at, settings_of
-from runtime.serve.app import CHAT, App, RefusedError
+from runtime.serve.app import App, RefusedError
 from runtime.serve.lines import HeldLines, unbuffered
 from runtime.serve.log import JsonLog
+from runtime.serve.paths import dialect_of
 from runtime.serve.router import Log, Router
 from runtime.wire.errors import problem
 
@@ -69,9 +70,7 @@ class Gateway:
 
     def timed_out(self, path: str) -> tuple[int, bytes]:
         """Return the error for a request that the function had no time for."""
-        return 504, problem(504, "the function's time was up before a provider answered").to_bytes(
-            CHAT.get(path, "openai")
-        )
+        return 504, problem(504, "the function's time was up before a provider answered").to_bytes(dialect_of(path))
 
     async def close(self) -> None:
         """Close every connection, forget every key."""

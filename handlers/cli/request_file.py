@@ -9,16 +9,10 @@ from typing import cast
 from router_dsl.suggest import suggest
 from runtime.decision.facts import Call
 from runtime.decision.rehearsal import BASELINE_CLIENT_IP, BASELINE_NOW_S
+from runtime.serve.paths import INFERENCE
 from runtime.wire.errors import Problem
 from runtime.wire.request import decode
 
-API_OF_PATH = {
-    "/v1/chat/completions": "chat",
-    "/v1/completions": "completions",
-    "/v1/responses": "responses",
-    "/v1/messages": "messages",
-    "/v1/embeddings": "embeddings",
-}
 PARTS = ("path", "headers", "body", "key", "client_ip", "now", "random")
 
 NO_MODEL = "none"
@@ -59,7 +53,7 @@ class Written:
         """
         parts = _parts(text)
         path = _path(parts.get("path", "/v1/chat/completions"))
-        api = API_OF_PATH[path.removeprefix("/api")]
+        api = INFERENCE[path.removeprefix("/api")]
         body = _object(parts.get("body", {}), "body")
         self.names_model = body.get("model") is not None
         if not self.names_model:
@@ -120,8 +114,8 @@ def _texts(found: object, name: str) -> dict[str, str]:
 
 def _path(found: object) -> str:
     path = found.rstrip("/") if isinstance(found, str) else ""
-    if path.removeprefix("/api") not in API_OF_PATH:
-        raise RequestFileError(f"`path` must be one of {', '.join(API_OF_PATH)}")
+    if path.removeprefix("/api") not in INFERENCE:
+        raise RequestFileError(f"`path` must be one of {', '.join(INFERENCE)}")
     return path
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from router_dsl.fields import APIS
 from router_dsl.interpret import fixed_facts
 from router_dsl.plan import Call, Cond, Endpoint, Endpoints, Options, Plan, Program, Requested, Scalar, Split, Use
 from runtime.decision import engine, ordering, suitable
+from runtime.wire.spoken import spoken
 
 FactTable = Mapping[str, Scalar | None]
 
@@ -74,6 +76,10 @@ class ReadyUse(msgspec.Struct, frozen=True):
 class Book:
     """Everything a decision reads, immutable after loading but for its own look-up cache.
 
+    Attributes:
+        foreign: By the interface called, the endpoints that it must be translated for, with what they speak; None
+            for those that cannot be asked at all.
+
     Args:
         plan: The decoded artefact.
         unconfigured: Endpoints that cannot be used here (their provider's key is not set), by index.
@@ -101,6 +107,7 @@ class Book:
                 self.names[name] = model.endpoints
         self.smallest_context = min((e.context for e in self.endpoints if e.context is not None), default=None)
         self.says_features = any(e.supports is not None for e in self.endpoints)
+        self.foreign = {api: self._foreign(api) for api in APIS}
         self._uses: dict[tuple[str, int], ReadyUse | None] = {}
 
     def without(self, unconfigured: Collection[int]) -> Book:
@@ -166,6 +173,12 @@ class Book:
             and options.shadow is None
         )
         return ReadyUse(options, where, targets, {}, asks_model, is_settled, {})
+
+    def _foreign(self, api: str) -> dict[int, str | None]:
+        """Return the endpoints that are not asked in the interface called, each with its own; None: it has none."""
+        protocols = [self.program.providers[endpoint.provider].protocol for endpoint in self.endpoints]
+        speaks = {index: spoken(protocol, api) for index, protocol in enumerate(protocols)}
+        return {index: found for index, found in speaks.items() if found != api}
 
     def _prepare(self, cond: Cond) -> tuple[frozenset[int], suitable.Test | None]:
         """Return what the fixed facts refuse, or the test when measured facts are asked."""

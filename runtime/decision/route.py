@@ -18,10 +18,11 @@ from runtime.decision import ordering, suitable
 from runtime.decision.book import Book, ReadyTarget, ReadyUse, ReadyWhere
 from runtime.decision.facts import Facts
 from runtime.decision.forbidden import forbidden
+from runtime.decision.foreign import Foreign
 from runtime.decision.state import Calm, State
 from runtime.decision.wishes import Wishes, wishes_of
 
-Why = Literal["rejected", "no_endpoints", "model_not_found", "context_length"]
+Why = Literal["rejected", "no_endpoints", "model_not_found", "context_length", "inexpressible"]
 
 
 class UnknownPolicyError(LookupError):
@@ -67,6 +68,7 @@ class Route(msgspec.Struct, frozen=True):
         wishes: What the client wished of it, None when it only named a model.
         why: Why there is nothing to try, else None.
         status, message: Of a rejection; 0 and empty otherwise.
+        param: The field of the body that no endpoint's interface can express, where that is why.
     """
 
     steps: tuple[Step, ...]
@@ -80,6 +82,7 @@ class Route(msgspec.Struct, frozen=True):
     escalation: tuple[int, ...] = ()
     shadow: tuple[int, ...] = ()
     wishes: Wishes | None = None
+    param: str | None = None
 
     @property
     def policy(self) -> str:
@@ -100,8 +103,8 @@ class _Search:
     """The work on one request: what has been found so far."""
 
     __slots__ = (
-        "asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "groups", "lead", "outer", "state", "steps",
-        "wishes",
+        "asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "foreign", "groups", "lead", "outer",
+        "state", "steps", "wishes",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +122,7 @@ class _Search:
         self.draw = ordering.Draw(draw)
         self.wishes = wishes
         self.forbidden = barred
+        self.foreign = Foreign(book, facts)
         if wishes is not None:
             wishes.forbid(book.program, facts, self.forbidden)
         self.steps: list[Step] = []
@@ -243,10 +247,13 @@ class _Search:
         where = use.where
         for endpoint, reason in target.refused:
             self.excluded.setdefault(endpoint, self.forbidden.get(endpoint, reason))
-        narrowed = bool(self.forbidden or outer or (where is not None and where.test is not None))
+        wheres = outer if where is None else (*outer, where)
+        narrowed = bool(
+            self.forbidden or self.foreign.speaks or outer or (where is not None and where.test is not None)
+        )
         fit: Sequence[int] = target.fit
         if narrowed:
-            fit = [e for e in fit if self._admits(e, outer if where is None else (*outer, where))]
+            fit = [e for e in fit if self._admits(e, wheres, use.options.drop)]
         if self.wishes is not None and fit:
             return self._as_wished(self._in_order(fit, use.options))
         if target.settled is None:
@@ -262,13 +269,15 @@ class _Search:
         fit = self.fit(self.book.plain(target.endpoints, self.lead), self.lead, self.outer)
         return _sequence([(fit, most)], self.state) if fit else ((), ())
 
-    def _admits(self, endpoint: int, wheres: Sequence[ReadyWhere]) -> bool:
+    def _admits(self, endpoint: int, wheres: Sequence[ReadyWhere], drop: tuple[str, ...]) -> bool:
         reason = self.forbidden.get(endpoint)
         if reason is None:
             for where in wheres:
                 if endpoint in where.refused or (where.test is not None and self._fails(where.test, endpoint)):
                     reason = where.text
                     break
+        if reason is None and endpoint in self.foreign.speaks:
+            reason = self.foreign.reason(endpoint, drop)
         if reason is not None:
             self.excluded.setdefault(endpoint, reason)
         return reason is None
@@ -319,7 +328,7 @@ def route(book: Book, policy: str | None, facts: Facts, state: State, draw: floa
         raise UnknownPolicyError(name)
     index = book.engines[name](facts)
     barred = forbidden(book, facts, state)
-    if wishes is None and not barred:
+    if wishes is None and not barred and not book.foreign[facts.call.api]:
         usual = _usual(book, name, index, facts)
         if usual is not None and _all_serve(usual[1], state):
             return usual[0]
@@ -336,7 +345,7 @@ def _usual(book: Book, name: str, index: int, facts: Facts) -> Usual | None:
     """Return the plan of all requests that a rule decides while nothing is the matter, worked out once.
 
     None where it depends on more than the rule, the model asked for and the health of the endpoints: on a draw, a
-    split, a called policy, a measurement, a session.
+    split, a called policy, a measurement, a session. Not for requests that any endpoint must have translated.
     """
     use = book.use(name, index)
     if use is None or not use.is_settled:
@@ -410,6 +419,11 @@ def _concluded(search: _Search) -> Route:
     if not excluded and search.asked_unknown:
         message = _unknown(search.facts["model"], search.wishes)
         return Route(steps, (), (), (), None, "model_not_found", 404, message, wishes=search.wishes)
+    if (found := search.foreign.problem(search.excluded.values())) is not None:
+        why: Why = "inexpressible"
+        return Route(
+            steps, (), excluded, (), None, why, found.status, found.message, wishes=search.wishes, param=found.param
+        )
     reasons = ", ".join(dict.fromkeys(search.excluded.values()))
     message = f"no endpoint is left for rule {last.label}" + (f": {reasons}" if reasons else "")
     if excluded and all(e.by.startswith("context ") for e in excluded):

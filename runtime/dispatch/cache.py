@@ -20,7 +20,7 @@ from runtime.dispatch.clock import Clock
 from runtime.dispatch.held import Held
 from runtime.dispatch.record import CACHE_MARK, Client, Record
 from runtime.dispatch.transport import Headers
-from runtime.wire import unary
+from runtime.wire import interface, unary
 from runtime.wire.request import Edits, rewrite
 from runtime.wire.said import of_answer
 from runtime.wire.usage import Usage
@@ -55,12 +55,14 @@ class Terms:
         lasts_s: For how long, by the request's rule.
         endpoints: Whose answers (identifiers): those that this request may be sent to, of the model that it is for.
         is_whole: Whether the bytes of an answer are all that was asked for.
+        api: The interface that they are in.
     """
 
     key: bytes
     lasts_s: float
     endpoints: Collection[str]
     is_whole: Callable[[bytes], bool]
+    api: str = "chat"
 
 
 class Cache:
@@ -132,7 +134,7 @@ class Cache:
         """Take an answer into the store, unless it is too large, and let those go on who wait for it."""
         if len(body) <= LARGEST_BYTES:
             framing = tuple(field for field in headers if field[0] in (b"content-type", b"content-length"))
-            reason = unary.read(body).finish_reason
+            reason = interface.read(terms.api, body).finish_reason
             self._store[terms.key] = Kept(endpoint, framing, body, reason, self._clock.now_s(), terms.lasts_s)
         self.land(terms.key, self._in_flight.get(terms.key))
 
@@ -192,9 +194,9 @@ class _Listener:
         return self._client.watch(left)
 
 
-def is_finished(raw: bytes) -> bool:
-    """Whether every choice of a chat or completions answer has come to its end."""
-    said = of_answer(raw)
+def is_finished(raw: bytes, api: str) -> bool:
+    """Whether every choice of an answer has come to its end."""
+    said = of_answer(raw, api)
     return bool(said) and all(choice.finish_reason in FINISHED for choice in said)
 
 

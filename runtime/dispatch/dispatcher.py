@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
 from runtime.dispatch.outgoing import Addresses
 from runtime.dispatch.record import Attempt, Client, Copied, Note, Record, Role, Usage
-from runtime.dispatch.relay import DONE
 from runtime.dispatch.shadow import WITHIN_S, Nobody, Room
 from runtime.dispatch.transport import Pooling, Transport
 from runtime.dispatch.wake import Waker
@@ -27,7 +27,7 @@ from runtime.flow.events import Finish, Try
 from runtime.flow.flow import STOPPED, Flow, Hedging
 from runtime.health.health import Health
 from runtime.wire.errors import Dialect, problem
-from runtime.wire.sse import terminal_error
+from runtime.wire.spoken import spoken
 
 if TYPE_CHECKING:
     from runtime.dispatch.cache import Cache, Terms
@@ -170,10 +170,11 @@ class Dispatcher:
         key = self._cache.key(call, model, options, Facts(call, self._program, Calm()))
         if key is None:
             return None
+        is_whole = is_something if call.api == "embeddings" else partial(is_finished, api=call.api)
         # A fallback to another model is an answer, but not the one to repeat; an escalation is.
         whose = [c.endpoint for c in route.candidates if endpoints[c.endpoint].model == model]
         names = frozenset(self._names[endpoint] for endpoint in (*whose, *route.escalation))
-        return Terms(key, lasts_s, names, is_something if call.api == "embeddings" else is_finished)
+        return Terms(key, lasts_s, names, is_whole, call.api)
 
     def _copy(self, call: Call, route: Route, request_id: str) -> None:
         """Send a copy along, if it is drawn, to the best endpoint in service, if there is room."""
@@ -221,6 +222,7 @@ class Dispatcher:
             self._clock,
             is_stream=bool(call.body.stream),
             wants_json=Facts(call, self._program, Calm())["json"] != "none",
+            api=call.api,
         )
 
     def _plain(self, call: Call, route: Route, client: Client, dialect: Dialect) -> Coroutine[object, object, Record]:
@@ -242,12 +244,17 @@ class Dispatcher:
         role: Role = "plan",
     ) -> Record:
         """Try these places in turn, `first` and what follows it, for a client."""
-        wants_usage = call.body.wants_usage or dialect == "openrouter"  # which sends it always
-        asked = Asked(bool(call.body.stream), call.body.choices, wants_usage, call.now_s)
+        api, body = call.api, call.body
+        choices = body.choices if api in ("chat", "completions") else 1
+        wants_usage = body.wants_usage or dialect == "openrouter"  # which sends it always
+        asked = Asked(bool(body.stream), choices, wants_usage, call.now_s, api)
 
         def launch(attempt: int, endpoint: int, course: Course) -> Exchange:
-            outgoing = self._addresses.request(endpoint, call.api, call.raw, call.headers, options)
-            return Exchange(attempt, course, self._transports[self._protocols[endpoint]], outgoing, asked)
+            protocol = self._protocols[endpoint]
+            speaks = spoken(protocol, api)
+            assert speaks is not None  # no route leads to an endpoint that cannot be asked
+            outgoing, dropped = self._addresses.request(endpoint, api, speaks, call.raw, call.headers, options)
+            return Exchange(attempt, course, self._transports[protocol], outgoing, asked, speaks, dropped)
 
         def begin_flow() -> Flow:
             return Flow(tries(), options, draw=self._draw(), hedge=hedging, afford=self._affords)
@@ -326,13 +333,13 @@ class Dispatcher:
         exchange = course.started[finish.attempt].exchange
         match finish.end:
             case "complete":
-                await course.send(DONE, last=True)
+                await course.send(exchange.ending(), last=True)
             case "cut":
                 status = (
                     504 if finish.reason in ("stall", "timeout within") else 503 if finish.reason == STOPPED else 502
                 )
                 told = exchange.problem or problem(status, f"the answer broke off: {finish.reason}")
-                await course.send(terminal_error(exchange.head, told, dialect), last=True)
+                await course.send(exchange.broken(told, dialect), last=True)
             case "refused":
                 assert exchange.problem is not None
                 body = exchange.problem.to_bytes(dialect)

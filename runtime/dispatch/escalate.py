@@ -19,7 +19,15 @@ Ask = Callable[[Client], Awaitable[Record]]
 
 
 async def escalated(
-    rule: Escalate, client: Client, cheap: Ask, strong: Ask, clock: Clock, *, is_stream: bool, wants_json: bool
+    rule: Escalate,
+    client: Client,
+    cheap: Ask,
+    strong: Ask,
+    clock: Clock,
+    *,
+    is_stream: bool,
+    wants_json: bool,
+    api: str = "chat",
 ) -> Record:
     """Answer a client with the cheap answer, or with the stronger one where that will not do.
 
@@ -32,13 +40,14 @@ async def escalated(
         strong: Asks the stronger model.
         clock: When the second began is told relative to the first.
         is_stream: Whether the answers are streams.
+        api: The interface that they are in.
         wants_json: Whether the request asked for JSON.
     """
     held, began_s = Held(client), clock.now_s()
     first = await cheap(held)
     if held.is_passing or first.end == "client gone":
         return first
-    found = _fault(rule, first, held, is_stream=is_stream, wants_json=wants_json)
+    found = _fault(rule, first, held, is_stream=is_stream, wants_json=wants_json, api=api)
     if found is None:
         return await _given(first, held)
     better, again_s = Held(client), clock.now_s()
@@ -53,11 +62,11 @@ async def escalated(
     return await _given(_instead(record, first), held) if first.end == "cut" else record
 
 
-def _fault(rule: Escalate, first: Record, held: Held, *, is_stream: bool, wants_json: bool) -> Fault | None:
+def _fault(rule: Escalate, first: Record, held: Held, *, is_stream: bool, wants_json: bool, api: str) -> Fault | None:
     """Return what is wrong with the first answer, or None; a plan that failed otherwise is not judged."""
     match first.end:
         case "complete":
-            said = (of_stream if is_stream else of_answer)(bytes(held.body))
+            said = (of_stream if is_stream else of_answer)(bytes(held.body), api)
             return fault(said, rule.when, wants_json=wants_json)
         case "cut":
             return "truncated" if "truncated" in rule.when else None

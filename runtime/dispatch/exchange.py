@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol
 
 import msgspec
 
 from runtime.dispatch import incoming
-from runtime.dispatch.relay import DONE, Relay
+from runtime.dispatch.relay import Relay
 from runtime.dispatch.transport import Forwarding, Headers, Outgoing, Response, Transport, TransportError
 from runtime.flow.events import Begun, Content, Event, Failed, Finished, Waiting, Whole, Why
-from runtime.wire import unary
-from runtime.wire.errors import Problem, normalise
-from runtime.wire.sse import Head
+from runtime.wire import interface, unary
+from runtime.wire.errors import Dialect, Problem, normalise
 from runtime.wire.usage import Usage
 
 # The largest unary answers are pictures and audio in base64, tens of megabytes.
@@ -30,6 +31,14 @@ DRAIN_S = 0.25
 HELD_BYTES = 1024 * 1024
 
 
+DROPPED = b"x-pointsman-dropped"
+"""Header that names what of a request an endpoint's interface could not say, and did not need to."""
+
+
+# Field names are the client's words: enough to see what was meant.
+DROPPED_CHARS = 1000
+
+
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the client asked for, as far as the relay of an answer depends on it; `unix_s` is when."""
 
@@ -37,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     choices: int
     wants_usage: bool
     unix_s: float
+    api: str = "chat"
 
 
 class ClientLeftError(Exception):
@@ -94,23 +104,44 @@ class Exchange:
         status: HTTP status of the answer, once its head is here.
         problem: The provider's error, when it sent one.
         usage, finish_reason: As far as the answer has said them.
-        head: What every chunk of the stream repeats, once there was one.
     """
 
     status: int | None = None
     problem: Problem | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
-    head: Head | None = None
     _is_relaying = False
+    _relay: Relay | None = None
 
-    def __init__(self, number: int, course: Course, transport: Transport, outgoing: Outgoing, asked: Asked) -> None:
+    def __init__(
+        self,
+        number: int,
+        course: Course,
+        transport: Transport,
+        outgoing: Outgoing,
+        asked: Asked,
+        spoken: str = "chat",
+        dropped: Sequence[str] = (),
+    ) -> None:
+        """Get ready.
+
+        Args:
+            number: Of the attempt.
+            course: The request that it is part of.
+            transport: Who carries it.
+            outgoing: What is sent.
+            asked: What the client asked for.
+            spoken: The interface of what is sent, which may not be the client's.
+            dropped: What of the client's request it leaves out.
+        """
         self._number = number
         self._course = course
         self._transport = transport
         self._outgoing = outgoing
         self._asked = asked
         self._held = b""
+        self._spoken = spoken
+        self._dropped = dropped
 
     async def run(self) -> None:
         """Carry the attempt out; returns when it is over, however it ends."""
@@ -177,16 +208,14 @@ class Exchange:
             return
         course, number = self._course, self._number
         course.hear()
-        answer = unary.read(raw)
+        answer = interface.read(self._spoken, raw)
         self.usage, self.finish_reason = answer.usage, answer.finish_reason
         if answer.malformed or answer.error is not None or answer.is_empty:
             self._judge_unusable(response, raw, answer)
             return
-        head = (
-            incoming.UNARY_CONTENT_TYPE,
-            (b"content-length", b"%d" % len(raw)),
-            *incoming.passed_on(response.headers),
-        )
+        if self._spoken != self._asked.api:
+            raw = _translation().answer(self._asked.api, self._spoken, raw, self._asked.unix_s)
+        head = (incoming.UNARY_CONTENT_TYPE, (b"content-length", b"%d" % len(raw)), *self._passed_on(response))
         if number == 0 and await course.deliver(head, raw):
             return
         course.report(Content(number), number)
@@ -195,6 +224,11 @@ class Exchange:
             await course.start(number, 200, head)
             await course.send(raw, last=True)
             course.report(Finished(number), number)
+
+    def _passed_on(self, response: Response) -> Headers:
+        """Return the provider's headers that travel on, and what of the request did not."""
+        told = ((DROPPED, _header_text(", ".join(self._dropped))),) if self._dropped else ()
+        return (*incoming.passed_on(response.headers), *told)
 
     async def _rest(self, first: bytes, response: Response) -> bytes:
         """Return a body that begins so, all of it, or what came until it was too large."""
@@ -221,9 +255,9 @@ class Exchange:
         if incoming.media_type(response.headers) == "application/json":
             await self._unasked_json(response)
             return
-        relay = Relay(self._asked.choices, wants_usage=self._asked.wants_usage)
+        relay = self._relay = self._new_relay()
         self._content, self._waiting = Content(self._number), Waiting(self._number)
-        headers = (*incoming.STREAM_HEADERS, *incoming.passed_on(response.headers))
+        headers = (*incoming.STREAM_HEADERS, *self._passed_on(response))
         was_lost = is_something = False
 
         def take(chunk: bytes) -> bool:
@@ -254,6 +288,22 @@ class Exchange:
         if relay.watch.done_seen:
             await _drain(response)
 
+    def _new_relay(self) -> Relay:
+        asked, spoken = self._asked, self._spoken
+        passage = None
+        if spoken != asked.api:
+            passage = _translation().Passage(asked.api, spoken, asked.unix_s, wants_usage=asked.wants_usage)
+        return Relay(asked.choices, wants_usage=asked.wants_usage, spoken=spoken, passage=passage)
+
+    def ending(self) -> bytes:
+        """Return what ends the client's stream properly."""
+        return interface.ending(self._asked.api) if self._relay is None else self._relay.ending(self._asked.api)
+
+    def broken(self, problem: Problem, dialect: Dialect) -> bytes:
+        """Return what ends the client's stream when the provider's broke."""
+        head = None if self._relay is None else self._relay.head
+        return interface.broken(self._asked.api, head, problem, dialect)
+
     async def _pass(self, relay: Relay, passed: bytes, headers: Headers) -> bool:
         """Hold what came, or relay it; False when this attempt is over."""
         if not self._is_relaying:
@@ -276,7 +326,7 @@ class Exchange:
             self._held = b""
             await self._course.start(self._number, 200, headers)
         if relay.watch.done_seen:
-            await self._course.send(passed + DONE, last=True)
+            await self._course.send(passed + relay.ending(self._asked.api), last=True)
         elif passed:
             await self._course.send(passed, last=False)
         self._course.report(self._waiting, self._number)
@@ -307,8 +357,7 @@ class Exchange:
         elif self._is_relaying:
             self._fail("cut")
         else:
-            is_stream = watch.done_seen or watch.head is not None or watch.finish_reason is not None
-            self._fail("malformed" if is_something and not is_stream else "empty")
+            self._fail("malformed" if is_something and not watch.has_begun else "empty")
 
     async def _unasked_json(self, response: Response) -> None:
         """A whole JSON answer to a client that wants a stream: an error in disguise, or of no use."""
@@ -317,11 +366,23 @@ class Exchange:
         except TransportError:
             self._fail("lost")
             return
-        self._judge_unusable(response, body, unary.read(body))
+        self._judge_unusable(response, body, interface.read(self._spoken, body))
 
     def _note(self, relay: Relay) -> None:
         watch = relay.watch
-        self.usage, self.finish_reason, self.head = watch.usage, watch.finish_reason, watch.head
+        self.usage, self.finish_reason = watch.usage, watch.finish_reason
+
+
+def _header_text(text: str) -> bytes:
+    """Return text with whatever a client may have put into it, fit for a header."""
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text[:DROPPED_CHARS]).encode()
+
+
+def _translation() -> ModuleType:
+    """Return the translator, loaded when it is first needed."""
+    from runtime.wire.translate import translation
+
+    return translation
 
 
 async def _read(response: Response, most: int) -> bytes | None:

@@ -15,8 +15,9 @@ from runtime.dispatch.incoming import STREAM_HEADERS
 from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
 from runtime.wire.errors import Dialect, Problem, normalise
+from runtime.wire.interface import broken
 from runtime.wire.keep_alive import KIND_OF_API, KeepAlive, beat
-from runtime.wire.sse import Head, Watch, terminal_error
+from runtime.wire.sse import Head, Watch
 
 
 class KeptAlive:
@@ -163,4 +164,4 @@ class KeptAlive:
         return watch.head or self._head
 
     def _in_band(self, problem: Problem) -> bytes:
-        return terminal_error(self._repeated(), problem, self._dialect)
+        return broken(self._api, self._repeated(), problem, self._dialect)

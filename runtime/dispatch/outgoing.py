@@ -19,6 +19,11 @@ PATH_OF_API = {
 # The only headers of a client that travel on: trace context, and the hint that keeps a conversation on the replica
 # that has its prompt cached. Everything else a client sends, keys and cookies above all, stays here.
 PASSED_ON = ("traceparent", "tracestate", "x-session-affinity")
+# Betas change what a body may say, so they go where the body goes as it came.
+BETA = "anthropic-beta"
+
+ANTHROPIC_VERSION = b"2023-06-01"
+"""Of Anthropic's interface, the one whose bodies and events we write."""
 
 # What frames a request or negotiates its coding is ours to say; a policy's `header` lines cannot change it.
 # `identity`: the answer is watched as it passes, which a compressed one would not let us do.
@@ -60,36 +65,52 @@ class Addresses:
         return self._has_key[self._program.endpoints[endpoint].provider]
 
     def request(
-        self, endpoint: int, api: str, raw: bytes, client_headers: Mapping[str, str], options: Options
-    ) -> Outgoing:
-        """Return the request for an endpoint.
+        self, endpoint: int, api: str, spoken: str, raw: bytes, client_headers: Mapping[str, str], options: Options
+    ) -> tuple[Outgoing, tuple[str, ...]]:
+        """Return the request for an endpoint, and what of the client's it leaves out.
 
         Args:
             endpoint: Index into `Program.endpoints`.
-            api: One of `fields.APIS`.
+            api: The client's interface, one of `fields.APIS`.
+            spoken: The one that the endpoint is asked in.
             raw: The client's body, as `wire.request.decode` accepted it.
             client_headers: The client's headers, names in lower case.
             options: Edits of the body.
         """
         entry = self._program.endpoints[endpoint]
         provider = self._program.providers[entry.provider]
+        dropped: tuple[str, ...] = ()
+        drop = options.drop
+        if spoken != api:
+            # Imported where it is asked for: most plans need none of it.
+            from runtime.wire.translate import translation
+
+            # What the policy drops need not be expressible; what the other interface insists on is not dropped again.
+            kept = rewrite(raw, Edits(entry.upstream, drop=drop))
+            limit = "max_completion_tokens" if _is_openais_own(provider.url) else "max_tokens"
+            raw, dropped = translation.request(api, spoken, kept, entry.output, limit)
+            drop = ()
         # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
-        edits = Edits(
-            entry.upstream, options.cap, options.set, options.drop, include_usage=api in ("chat", "completions")
-        )
+        edits = Edits(entry.upstream, options.cap, options.set, drop, include_usage=spoken in ("chat", "completions"))
         passed = [
             (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))
-            for name in PASSED_ON
+            for name in (PASSED_ON if spoken != "messages" or spoken != api else (*PASSED_ON, BETA))
             if name in client_headers and not _is_for_us_alone(name, client_headers)
         ]
         headers = (*self._headers[entry.provider], *passed)
-        return Outgoing("POST", join(provider, PATH_OF_API[api]), headers, rewrite(raw, edits))
+        return Outgoing("POST", join(provider, PATH_OF_API[spoken]), headers, rewrite(raw, edits)), dropped
 
     def wake(self, provider: int) -> Outgoing:
         """Return the call that wakes a provider (index) which has an address for that."""
         url = self._program.providers[provider].wake
         assert url is not None
         return Outgoing("POST", url, self._headers[provider], b"")
+
+
+def _is_openais_own(url: str) -> bool:
+    """Whether a provider is OpenAI itself, whose newer models refuse the older name of the limit that others know."""
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    return host.endswith(("api.openai.com", ".openai.azure.com"))
 
 
 def _is_for_us_alone(name: str, headers: Mapping[str, str]) -> bool:
@@ -122,6 +143,8 @@ def _key(provider: Provider, keys: Mapping[str, str], secrets: Mapping[str, str]
 def _headers(provider: Provider, key: str | None) -> Headers:
     """Return the fixed headers of a provider: its own lines win over ours, its key over both."""
     found: dict[bytes, bytes] = dict(OURS)
+    if provider.protocol == "anthropic":
+        found[b"anthropic-version"] = ANTHROPIC_VERSION
     for name, value in provider.headers:
         if name.lower() not in FRAMING:
             found[_sendable(provider, name).lower()] = _sendable(provider, value)

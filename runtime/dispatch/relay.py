@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from runtime.wire import sse
+from typing import TYPE_CHECKING
 
-DONE = b"data: [DONE]\n\n"
+from runtime.wire import interface, sse
+
+if TYPE_CHECKING:
+    from runtime.wire.translate.translation import Passage
 
 
 class Relay:
@@ -16,15 +19,23 @@ class Relay:
     Args:
         choices: How many answers were asked for.
         wants_usage: Whether the client asked for the usage chunk; the router always does, and otherwise keeps it.
+        spoken: The interface in which the provider was asked.
+        passage: What turns its events into those of the client's interface, where that is another.
 
     Attributes:
         watch: What the stream has said so far.
+        last: The event that ended it, where it is to be sent as it came.
     """
 
-    def __init__(self, choices: int, *, wants_usage: bool) -> None:
-        self.watch = sse.Watch(choices)
+    def __init__(
+        self, choices: int, *, wants_usage: bool, spoken: str = "chat", passage: Passage | None = None
+    ) -> None:
+        self.watch: interface.Watch = interface.watch(spoken, choices)
+        self.last = b""
         self._splitter = sse.Splitter()
         self._wants_usage = wants_usage
+        self._spoken = spoken
+        self._passage = passage
 
     @property
     def is_broken(self) -> bool:
@@ -38,7 +49,7 @@ class Relay:
 
     def is_everyday(self, chunk: bytes) -> bool:
         """Whether the next bytes can pass as they are, and nothing needs to be noted of them."""
-        return self._splitter.is_empty and self.watch.is_everyday(chunk)
+        return self._splitter.is_empty and self._passage is None and self.watch.is_everyday(chunk)
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes and return what they complete for the client."""
@@ -63,7 +74,24 @@ class Relay:
         for event in sse.events(block):
             self.watch.feed(event)
             if self.is_over:
+                self.last = event if self._spoken == "messages" else b""
                 break
-            if self._wants_usage or not sse.is_usage_only(event):
+            if self._passage is not None:
+                found = sse.data(event)
+                # A comment is a sign of life in any interface.
+                passed.append(self._passage.feed(found) if found is not None else b":\n\n")
+            elif self._wants_usage or not sse.is_usage_only(event):
                 passed.append(event)
-        return sse.clean(b"".join(passed))
+        whole = b"".join(passed)
+        return whole if self._spoken == "messages" or self._passage is not None else sse.clean(whole)
+
+    def ending(self, api: str) -> bytes:
+        """Return what ends the stream of a client that speaks `api`, once its answer is complete."""
+        if self._passage is not None:
+            return self._passage.end()
+        return self.last or interface.ending(api)
+
+    @property
+    def head(self) -> sse.Head | None:
+        """What every chunk that the client gets repeats."""
+        return self.watch.head if self._passage is None else self._passage.head

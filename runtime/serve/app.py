@@ -8,13 +8,12 @@ from typing import cast
 
 from runtime.serve import asking, chat
 from runtime.serve.client import CODE, AsgiClient, Message, Receive, Scope, Send
+from runtime.serve.paths import API_OF_PATH, DIALECT_OF_PATH, dialect_of
 from runtime.serve.router import Router
 from runtime.serve.story import request_ended
 from runtime.serve.visit import Visit, generation_id, policy_name, request_id
 from runtime.wire import errors
-from runtime.wire.errors import Dialect
 
-CHAT: dict[str, Dialect] = {"/v1/chat/completions": "openai", "/api/v1/chat/completions": "openrouter"}
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Asked every few seconds by platforms; they are not logged."""
 
@@ -87,13 +86,13 @@ class App:
         policy = policy_name(router.book.default, router.book.plan.digest) if router else ""
         visit = Visit(request_id(headers), policy, method, path)
         client = AsgiClient(visit, scope, receive, send)
-        metrics = None if router is None or path not in CHAT else router.metrics
+        metrics = None if router is None or path not in API_OF_PATH else router.metrics
         if metrics is not None:
             metrics.in_flight += 1
         tracing = None if router is None or metrics is None else router.tracing
         span = None if tracing is None else tracing.begin(visit, headers)
         try:
-            if path in CHAT and method == "POST":
+            if path in API_OF_PATH and method == "POST":
                 await self._chat(router, visit, scope, headers, receive, client)
             else:
                 await self._page(visit, {**scope, "path": path, "root_path": ""}, receive, send)
@@ -121,8 +120,8 @@ class App:
         receive: Receive,
         client: AsgiClient,
     ) -> None:
-        visit.api, visit.generation = "chat", generation_id(visit.began_unix_s)
-        dialect = CHAT[visit.path]
+        visit.api, visit.generation = API_OF_PATH[visit.path], generation_id(visit.began_unix_s)
+        dialect = DIALECT_OF_PATH[visit.path]
         if router is None:
             await chat.refuse(client, visit, errors.problem(503, "no policy is loaded"), dialect)
         else:
@@ -138,7 +137,10 @@ class App:
             if message["type"] == "http.response.start":
                 status = cast("int", message["status"])
                 visit.end = "complete" if status < 400 else "error"
-                message["headers"] = [*cast("list[tuple[bytes, bytes]]", message["headers"]), *visit.head(status)]
+                headers = [*cast("list[tuple[bytes, bytes]]", message["headers"]), *visit.head(status)]
+                if dialect_of(visit.path) == "anthropic":
+                    headers.append((b"request-id", visit.request_id.encode("ascii")))
+                message["headers"] = headers
             else:
                 visit.is_answered = not message.get("more_body", False)
                 if visit.method == "HEAD":
@@ -161,7 +163,7 @@ class App:
                 }
             )
         if visit.head_s is None:
-            await chat.refuse(client, visit, errors.internal(), CHAT.get(visit.path, "openai"))
+            await chat.refuse(client, visit, errors.internal(), dialect_of(visit.path))
         elif not visit.is_answered:
             raise error  # the server breaks the connection off: an answer must not look whole
 

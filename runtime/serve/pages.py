@@ -15,14 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runtime.serve import asking, models
+from runtime.serve import asking, counting, models, paths
 from runtime.serve.client import CODE
+from runtime.serve.paths import COUNT_TOKENS, INFERENCE, PREFIXES
 from runtime.serve.router import Router
 from runtime.wire import errors, unavailable
-from runtime.wire.errors import Dialect, Problem
+from runtime.wire.errors import Problem
 
-PREFIXES = ("", "/api")
-INFERENCE = ("/v1/chat/completions",)
 OTHERS = ("/v1/models", "/healthz", "/readyz", "/metrics")
 
 
@@ -53,9 +52,18 @@ def pages(router: Callable[[], Router | None], is_leaving: Callable[[], bool]) -
     async def metrics(request: Request) -> Response:
         return await _metrics(request, router())
 
+    async def counted(request: Request) -> Response:
+        served = router()
+        if served is None:
+            return _problem(request, errors.problem(503, "no policy is loaded"))
+        headers = asking.headers_of(request.scope)
+        found = await counting.count(served, request.scope, headers, request.receive)
+        return _problem(request, found) if isinstance(found, Problem) else _json(found)
+
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
-    for prefix in PREFIXES:
+    for prefix, _ in PREFIXES:
         routes += [Route(f"{prefix}/v1/models", listing), Route(f"{prefix}/v1/models/{{name:path}}", one)]
+        routes += [Route(f"{prefix}{COUNT_TOKENS}", counted, methods=["POST"])]
         # Only what is not a POST comes here.
         routes += [Route(f"{prefix}{path}", _never, methods=["POST"]) for path in INFERENCE]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
@@ -85,11 +93,6 @@ def readiness(router: Router | None) -> dict[str, object]:
     if not told["ready"]:
         told["reason"] = "no endpoint is in service" if configured else "no provider has its key set"
     return told
-
-
-def dialect_of(path: str) -> Dialect:
-    """Return whose clients call this path."""
-    return "openrouter" if path.startswith("/api/") else "openai"
 
 
 async def _answer(
@@ -145,7 +148,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def unknown_path(path: str) -> Problem:
     """Return the 404 of an address, with the address that was probably meant."""
-    known = [prefix + each for prefix in PREFIXES for each in (*INFERENCE, *OTHERS)]
+    known = [prefix + each for prefix, _ in PREFIXES for each in (*INFERENCE, *OTHERS)]
     near = get_close_matches(path[:100], known, n=1, cutoff=0.7) or [
         each for each in known if path.rstrip("/") and each.endswith(path.rstrip("/"))
     ]
@@ -160,7 +163,7 @@ def _json(value: dict[str, object], status: int = 200) -> Response:
 
 def _problem(request: Request, problem: Problem) -> Response:
     request.scope[CODE] = problem.code
-    dialect = dialect_of(str(request.scope["path"]))
+    dialect = paths.dialect_of(str(request.scope["path"]))
     response = Response(problem.to_bytes(dialect), problem.status_in(dialect))
     for name, value in problem.headers():
         response.headers[name.decode("ascii")] = value.decode("ascii")

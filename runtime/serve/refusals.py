@@ -29,6 +29,8 @@ def no_way(book: Book, route: Route, model: str) -> Problem:
     if route.why == "rejected":
         return errors.rejected(route.status, route.message)
     models = models_of(route, model) or (model,)
+    if route.why == "inexpressible":
+        return errors.problem(route.status, route.message, code="unsupported_parameter", param=route.param)
     if route.why == "model_not_found":
         return unavailable.unknown_model(*models)
     excluded = [(book.endpoints[each.endpoint].id, each.by) for each in route.excluded]

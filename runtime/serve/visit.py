@@ -82,6 +82,8 @@ class Visit:
         headers = [(b"x-request-id", self.request_id.encode("ascii"))]
         if self.generation:
             headers.append((b"x-generation-id", self.generation.encode("ascii")))
+        if self.api == "messages":  # Anthropic's SDK shows it by this name
+            headers.append((b"request-id", self.request_id.encode("ascii")))
         if self.policy:
             headers.append((b"x-pointsman-policy", header_value(self.policy)))
         if self.rule is not None:

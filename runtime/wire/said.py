@@ -28,16 +28,30 @@ class Said(msgspec.Struct):
     is_more: bool = False
 
 
-def of_answer(raw: bytes) -> list[Said]:
-    """Return the choices of a whole chat or completions answer."""
+_OTHERS = ("messages", "responses")
+"""Interfaces whose answers are read as chat."""
+
+
+def of_answer(raw: bytes, api: str = "chat") -> list[Said]:
+    """Return the choices of a whole answer of an interface."""
+    if api in _OTHERS:
+        # Imported where it is asked for, as few answers are judged.
+        from runtime.wire.translate.translation import answer
+
+        raw = answer("chat", api, raw, 0.0)
     found: dict[int, _Choice] = {}
     for place, choice in enumerate(_choices(raw)):
         _take(found.setdefault(place, _Choice()), choice)
     return [choice.whole() for choice in found.values()]
 
 
-def of_stream(block: bytes) -> list[Said]:
+def of_stream(block: bytes, api: str = "chat") -> list[Said]:
     """Return the choices of a whole stream of events."""
+    if api in _OTHERS:
+        from runtime.wire.translate.translation import Passage
+
+        passage = Passage("chat", api, 0.0, wants_usage=False)
+        block = b"".join(passage.feed(data(event) or b"") for event in events(block)) + passage.end()
     found: dict[int, _Choice] = {}
     for event in events(block):
         for place, choice in enumerate(_choices(data(event) or b"")):

@@ -9,13 +9,12 @@ _OPENAI = {
     "completions": "completions",
     "embeddings": "embeddings",
     "messages": "chat",
-    "responses": "chat",
 }
 
 SPOKEN: Mapping[str, Mapping[str, str]] = {
     "openai": _OPENAI,
     "sim": _OPENAI,
-    "anthropic": {"chat": "messages", "messages": "messages", "responses": "messages"},
+    "anthropic": {"chat": "messages", "messages": "messages"},
 }
 """By the provider's protocol and the interface called; what is missing cannot be asked there."""
 

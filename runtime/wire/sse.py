@@ -172,6 +172,11 @@ class Watch:
         self.malformed = False
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything of it was a stream of this kind."""
+        return self.done_seen or self.head is not None or self.finish_reason is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the answer is complete: `[DONE]` came, or a finish reason for every choice, and no error.
 
@@ -230,7 +235,7 @@ class Watch:
         if found == b"[DONE]":
             self.done_seen = True
             return
-        chunk = _parsed(found)
+        chunk = decoded(found)
         if chunk is None:
             self.malformed = True
             return
@@ -284,7 +289,8 @@ def has_content(choice: Mapping[str, object]) -> bool:
     return isinstance(delta, dict) and any(delta.get(key) for key in CONTENT)
 
 
-def _parsed(text: bytes) -> dict[str, object] | None:
+def decoded(text: bytes) -> dict[str, object] | None:
+    """Return the JSON object that an event's data is, None when it is none."""
     try:
         try:
             found = msgspec.json.decode(text)
@@ -346,7 +352,7 @@ def is_usage_only(event: bytes) -> bool:
     """Whether an event is the usage chunk, with no choices, that a client gets only when it asked for it."""
     if b'"usage"' not in event:
         return False
-    chunk = _parsed(data(event) or b"")
+    chunk = decoded(data(event) or b"")
     return chunk is not None and chunk.get("choices") == [] and bool(chunk.get("usage")) and not chunk.get("error")
 
 

@@ -74,7 +74,7 @@ def read(raw: bytes) -> Answer:
 
 
 def _take_apart(raw: bytes) -> Answer:
-    found = _decoded(raw)
+    found = decoded(raw)
     if not isinstance(found, dict):
         return Answer(malformed=True)
     usage, error = wire_usage.read(found.get("usage")), found.get("error")
@@ -97,7 +97,8 @@ def _take_apart(raw: bytes) -> Answer:
     )
 
 
-def _decoded(raw: bytes) -> object:
+def decoded(raw: bytes) -> object:
+    """Return a JSON value, None for what is none."""
     try:
         try:
             return msgspec.json.decode(raw)

@@ -61,8 +61,12 @@ def read(found: object) -> Usage | None:
     if prompt is None and completion is None:
         return None
     cached = _count(found, "prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens")
+    if "prompt_tokens" not in found:  # Anthropic counts apart what was read from its cache and what was put there
+        prompt = (prompt or 0) + (_count(found, "cache_read_input_tokens") or 0)
+        prompt += _count(found, "cache_creation_input_tokens") or 0
     inside = _count(_object(found, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
-    reasoning = _count(_object(found, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens")
+    answer = _object(found, "completion_tokens_details", "output_tokens_details")
+    reasoning = _count(answer, "reasoning_tokens", "thinking_tokens")
     return Usage(prompt or 0, completion or 0, (cached if inside is None else inside) or 0, reasoning or 0)
 
 

@@ -31,7 +31,7 @@ def sent(keys: dict[str, str] | None = None, **changes: object) -> dict[bytes, b
     found = program((provider(0, "http://p/v1", **changes),), (endpoint(0, 0),))
     addresses = Addresses(found, {"KEY": "k1"} if keys is None else keys, {"vault": "k2"})
     asked = call(UNARY, CLIENT)
-    return dict(addresses.request(0, "chat", asked.raw, asked.headers, options()).headers)
+    return dict(addresses.request(0, "chat", "chat", asked.raw, asked.headers, options())[0].headers)
 
 
 def test_nothing_of_the_client_goes_upstream_but_the_trace_and_the_affinity() -> None:

@@ -19,7 +19,9 @@ OUTPUT_DEFAULT = 4096
 of its models can do."""
 
 
-def request(api: str, spoken: str, raw: bytes, output_default: int | None = None) -> tuple[bytes, tuple[str, ...]]:
+def request(
+    api: str, spoken: str, raw: bytes, output_default: int | None = None, limit: str = "max_tokens"
+) -> tuple[bytes, tuple[str, ...]]:
     """Return a body as the endpoint's interface has it, and the names of what was left out.
 
     Args:
@@ -27,6 +29,7 @@ def request(api: str, spoken: str, raw: bytes, output_default: int | None = None
         spoken: The endpoint's.
         raw: A body that `wire.request.decode` accepted.
         output_default: Limit of the answer where the interface insists on one, and the client set none.
+        limit: Chat's name of that limit at the endpoint: OpenAI refuses what many others alone understand.
 
     Raises:
         InexpressibleError: The endpoint's interface cannot say it.
@@ -38,6 +41,8 @@ def request(api: str, spoken: str, raw: bytes, output_default: int | None = None
         found = messages_request.from_chat(chat, dropped, output_default or OUTPUT_DEFAULT)
     else:
         found = messages_request.plain(chat, dropped)
+        if "max_tokens" in found:
+            found[limit] = found.pop("max_tokens")
     return encoded(found), dropped.names
 
 
