@@ -22,8 +22,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a .route or .plan file")
     parser.add_argument("--root", type=Path, help="folder that imports may not leave (default: the file's own)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--generate", action="store_true", help="print tests that pin every rule; run none")
+    parser.add_argument("--mutate", action="store_true", help="say which small changes of a policy its tests notice")
+    parser.add_argument(
+        "--min-score", type=float, metavar="PERCENT", help="with --mutate: exit with 1 below this score"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="with --mutate: stop after so long (default: 60)")
     parser.add_argument("--coverage", action="store_true", help="say which rules and conditions no test reaches")
     options = parser.parse_args(argv)
+    if options.generate and options.mutate:
+        parser.error("--generate and --mutate are two commands: say one")
+    if options.generate or options.mutate:
+        from handlers.cli import test_made
+
+        return test_made.main(options)
     results: list[Result] = []
     coverages: list[Coverage] = []
     broken = False

@@ -63,7 +63,7 @@ def terms(index: int, rule: Rule) -> list[Term]:
         return [Term(index, {}, {})]
     check_width(rule)
     cond = plain(rule.when)
-    ways_to_hold = {frozenset(parts): parts for parts in _ways(cond)}
+    ways_to_hold = {frozenset(parts): parts for parts in ways(cond)}
     found = (_term(index, parts) for parts in ways_to_hold.values())
     return [term for term in found if term is not None]
 
@@ -156,19 +156,23 @@ def _negated(cond: Cond) -> Cond:
     return cond.item if isinstance(cond, Not) else Not(cond)
 
 
-def _ways(cond: Cond) -> Iterator[tuple[Cond, ...]]:
-    """Give each way to hold as the parts that must hold together."""
+def ways(cond: Cond) -> Iterator[tuple[Cond, ...]]:
+    """Give each way to hold as the parts, each about one fact, that must hold together.
+
+    Args:
+        cond: Without names, as `plain` gives it.
+    """
     alternatives = _branches(cond)
     if alternatives is None:
         yield (cond,)
         return
     conjunction, items = alternatives
     if conjunction:
-        for chosen in product(*(tuple(_ways(item)) for item in items)):
+        for chosen in product(*(tuple(ways(item)) for item in items)):
             yield tuple(part for parts in chosen for part in parts)
     else:
         for item in items:
-            yield from _ways(item)
+            yield from ways(item)
 
 
 def _term(index: int, parts: tuple[Cond, ...]) -> Term | None:
