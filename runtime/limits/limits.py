@@ -125,6 +125,20 @@ class Limits:
             found.append((limit.name, len(shares), max(shares, default=0.0)))
         return found
 
+    def rooms(self, facts: Facts, now_s: float) -> list[tuple[str, Room, int]]:
+        """Return each limit that a request falls under: its name, its room, and the seconds that it is about.
+
+        Changes nothing but what a window has forgotten.
+        """
+        found = []
+        for limit, applies, windows in self._limits:
+            if applies is None or applies(facts):
+                window = windows.get(_key(limit, facts))
+                used, reset_s = (0, 0.0) if window is None else (window.peek(now_s), window.reset_s(now_s))
+                room = Room(limit.unit, limit.amount, max(0, limit.amount - used), reset_s)
+                found.append((limit.name, room, limit.per_s))
+        return found
+
     def reserve(self, facts: Facts, need: Callable[[], Need], now_s: float) -> Reservation | Refusal:
         """Take what a request needs from all its limits, or nothing when a hard one has no room.
 

@@ -107,7 +107,10 @@ class App:
             if router is not None and tracing is not None and span is not None:
                 tracing.end(span, visit, router)
             if router is not None and path not in PROBES:
-                router.log(request_ended(visit))
+                event = request_ended(visit)
+                router.log(event)
+                if visit.generation:
+                    router.generations.keep(visit.key.digest, event)
         if renewal is not None and renewal.is_due():
             await renewal.after()
 

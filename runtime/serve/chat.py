@@ -184,14 +184,15 @@ async def _dispatch(
 def _dressed(router: Router, visit: Visit, call: Call, way: Route, client: Client, dialect: Dialect) -> Client:
     """Return the client, behind what adds to its answer if it speaks OpenRouter's dialect or asks how it was routed."""
     has_metadata = METADATA in call.headers and call.headers[METADATA].strip().lower() == "enabled"
-    if dialect != "openrouter" and not has_metadata:
+    is_skinned = dialect == "openrouter" and call.api != "responses"  # whose answers have a shape of their own
+    if not is_skinned and not has_metadata:
         return client
     # Imported where it is asked for: OpenAI's clients get the provider's own bytes.
     from runtime.serve.dressed import Dressed
 
     return Dressed(
         client, router.book, way, visit.model or "", call.region, visit.generation,
-        is_stream=bool(visit.stream), is_skinned=dialect == "openrouter", has_metadata=has_metadata,
+        is_stream=bool(visit.stream), is_skinned=is_skinned, has_metadata=has_metadata,
     )  # fmt: skip
 
 

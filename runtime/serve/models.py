@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from router_dsl.fields import FEATURES
@@ -13,7 +13,15 @@ from runtime.serve.router import Router
 _PRICE_EXPONENT = -15
 
 # What a feature said of an endpoint is called among a request's parameters.
-_PARAMETERS = {"tools": ("tools", "tool_choice"), "json": ("response_format",), "reasoning": ("reasoning",)}
+_PARAMETERS = {
+    "tools": ("tools", "tool_choice", "parallel_tool_calls"),
+    "json": ("response_format", "structured_outputs"),
+    "reasoning": ("reasoning", "include_reasoning"),
+}
+_ALWAYS = ("max_tokens", "temperature", "top_p", "stop", "seed", "frequency_penalty", "presence_penalty")
+UNKNOWN_PRICE = "-1"
+"""OpenRouter's word for a price that cannot be told beforehand."""
+
 _INPUTS = {"vision": "image", "audio": "audio", "files": "file"}
 
 
@@ -21,24 +29,32 @@ def listing(router: Router) -> dict[str, object]:
     """Return the answer of `GET /v1/models`: what has at least one endpoint that can be used here."""
     return {
         "object": "list",
-        "data": [_item(router, model) for model in router.book.program.models if _usable(router, model)],
+        "data": [item(router, model) for model in router.book.program.models if usable(router, model)],
     }
 
 
-def find(router: Router, name: str) -> dict[str, object] | None:
-    """Return one model by its name or one of its other names, or None when it cannot be asked for here."""
+def model_of(router: Router, name: str) -> Model | None:
+    """Return the model of that name, its own or another, or None when it cannot be asked for here."""
     for model in router.book.program.models:
         if name == model.name or name in model.aka:
-            return _item(router, model) if _usable(router, model) else None
+            return model if usable(router, model) else None
     return None
 
 
-def _usable(router: Router, model: Model) -> list[Endpoint]:
-    return [router.book.endpoints[index] for index in model.endpoints if router.is_configured(index)]
+def find(router: Router, name: str) -> dict[str, object] | None:
+    """Return one model as it is listed, or None when it cannot be asked for here."""
+    model = model_of(router, name)
+    return None if model is None else item(router, model)
 
 
-def _item(router: Router, model: Model) -> dict[str, object]:
-    endpoints = _usable(router, model)
+def usable(router: Router, model: Model) -> list[int]:
+    """Return the endpoints (indices) of a model that can be used here."""
+    return [index for index in model.endpoints if router.is_configured(index)]
+
+
+def item(router: Router, model: Model) -> dict[str, object]:
+    """Return a model in OpenAI's and OpenRouter's shape at once."""
+    endpoints = [router.book.endpoints[index] for index in usable(router, model)]
     contexts = [endpoint.context for endpoint in endpoints if endpoint.context is not None]
     outputs = [endpoint.output for endpoint in endpoints if endpoint.output is not None]
     context, output = max(contexts, default=model.context), max(outputs, default=model.output)
@@ -51,6 +67,8 @@ def _item(router: Router, model: Model) -> dict[str, object]:
         "owned_by": "pointsman",
         "name": model.name,
         "canonical_slug": model.name,
+        "hugging_face_id": None,
+        "description": "",
         "aka": model.aka,
         "context_length": context,
         "architecture": {
@@ -60,19 +78,33 @@ def _item(router: Router, model: Model) -> dict[str, object]:
             "tokenizer": "Other",
             "instruct_type": None,
         },
-        "pricing": {
-            "prompt": _cheapest(endpoint.price_in for endpoint in endpoints),
-            "completion": _cheapest(endpoint.price_out for endpoint in endpoints),
-            "input_cache_read": _cheapest(endpoint.price_cached for endpoint in endpoints),
-        },
+        "pricing": pricing(endpoints),
         "top_provider": {"context_length": context, "max_completion_tokens": output, "is_moderated": False},
         "per_request_limits": None,
-        "supported_parameters": [
-            "max_tokens", "temperature", "top_p", "stop",
-            *(name for feature, names in _PARAMETERS.items() if feature in features for name in names),
-        ],
+        "supported_parameters": parameters(endpoints),
+        "default_parameters": {},
+        "expiration_date": None,
         "endpoints": [endpoint.id for endpoint in endpoints],
-    }  # fmt: skip
+    }
+
+
+def pricing(endpoints: Sequence[Endpoint]) -> dict[str, object]:
+    """Return the lowest prices of endpoints in dollars per token, as OpenRouter writes them."""
+    found: dict[str, object] = {
+        "prompt": _cheapest(endpoint.price_in for endpoint in endpoints) or UNKNOWN_PRICE,
+        "completion": _cheapest(endpoint.price_out for endpoint in endpoints) or UNKNOWN_PRICE,
+        "request": "0",
+        "image": "0",
+    }
+    if (cached := _cheapest(endpoint.price_cached for endpoint in endpoints)) is not None:
+        found["input_cache_read"] = cached
+    return found
+
+
+def parameters(endpoints: Iterable[Endpoint]) -> list[str]:
+    """Return what at least one of these endpoints takes."""
+    features = _features(endpoints)
+    return [*_ALWAYS, *(name for feature, names in _PARAMETERS.items() if feature in features for name in names)]
 
 
 def _features(endpoints: Iterable[Endpoint]) -> set[str]:

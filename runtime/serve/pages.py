@@ -15,14 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runtime.serve import asking, counting, models, paths
+from runtime.serve import asking, counting, models, openrouter, paths
 from runtime.serve.client import CODE
+from runtime.serve.keys import Key
 from runtime.serve.paths import COUNT_TOKENS, INFERENCE, PREFIXES
 from runtime.serve.router import Router
 from runtime.wire import errors, unavailable
 from runtime.wire.errors import Problem
 
-OTHERS = ("/v1/models", "/healthz", "/readyz", "/metrics")
+OTHERS = ("/v1/models", "/v1/providers", "/v1/key", "/v1/credits", "/v1/generation", "/healthz", "/readyz", "/metrics")
 
 
 def pages(router: Callable[[], Router | None], is_leaving: Callable[[], bool]) -> Starlette:
@@ -43,11 +44,32 @@ def pages(router: Callable[[], Router | None], is_leaving: Callable[[], bool]) -
         return _json(told, 200 if told["ready"] else 503)
 
     async def listing(request: Request) -> Response:
-        return await _answer(request, router(), models.listing)
+        return await _answer(request, router(), lambda served, _key: models.listing(served))
 
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
-        return await _answer(request, router(), lambda served: _found(served, name))
+        return await _answer(request, router(), lambda served, _key: _found(served, name))
+
+    async def endpoints(request: Request) -> Response:
+        name = request.path_params["name"]
+        return await _answer(request, router(), lambda served, _key: openrouter.endpoints(served, name))
+
+    async def providers(request: Request) -> Response:
+        return await _answer(request, router(), lambda served, _key: openrouter.providers(served))
+
+    async def key(request: Request) -> Response:
+        headers = asking.headers_of(request.scope)
+        return await _answer(request, router(), lambda served, key: openrouter.key(served, key, headers, time.time()))
+
+    async def credit(request: Request) -> Response:
+        headers = asking.headers_of(request.scope)
+        return await _answer(
+            request, router(), lambda served, key: openrouter.credits(served, key, headers, time.time())
+        )
+
+    async def generation(request: Request) -> Response:
+        name = request.query_params.get("id", "")
+        return await _answer(request, router(), lambda served, key: openrouter.generation(served, key, name))
 
     async def metrics(request: Request) -> Response:
         return await _metrics(request, router())
@@ -62,7 +84,16 @@ def pages(router: Callable[[], Router | None], is_leaving: Callable[[], bool]) -
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     for prefix, _ in PREFIXES:
-        routes += [Route(f"{prefix}/v1/models", listing), Route(f"{prefix}/v1/models/{{name:path}}", one)]
+        routes += [
+            Route(f"{prefix}/v1/models", listing),
+            Route(f"{prefix}/v1/models/{{name:path}}/endpoints", endpoints),
+            Route(f"{prefix}/v1/models/{{name:path}}", one),
+            Route(f"{prefix}/v1/providers", providers),
+            Route(f"{prefix}/v1/key", key),
+            Route(f"{prefix}/v1/auth/key", key),
+            Route(f"{prefix}/v1/credits", credit),
+            Route(f"{prefix}/v1/generation", generation),
+        ]
         routes += [Route(f"{prefix}{COUNT_TOKENS}", counted, methods=["POST"])]
         # Only what is not a POST comes here.
         routes += [Route(f"{prefix}{path}", _never, methods=["POST"]) for path in INFERENCE]
@@ -96,12 +127,12 @@ def readiness(router: Router | None) -> dict[str, object]:
 
 
 async def _answer(
-    request: Request, router: Router | None, make: Callable[[Router], dict[str, object] | Problem]
+    request: Request, router: Router | None, make: Callable[[Router, Key], dict[str, object] | Problem]
 ) -> Response:
     if router is None:
         return _problem(request, errors.problem(503, "no policy is loaded"))
     admitted = await asking.admit(router, request.scope, asking.headers_of(request.scope), time.time())
-    made = admitted if isinstance(admitted, Problem) else make(router)
+    made = admitted if isinstance(admitted, Problem) else make(router, admitted)
     return _problem(request, made) if isinstance(made, Problem) else _json(made)
 
 

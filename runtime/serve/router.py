@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from router_dsl.plan import Plan
@@ -18,6 +18,7 @@ from runtime.dispatch.record import Copied, Note
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
 from runtime.limits.limits import Limits
+from runtime.serve.generations import Generations
 from runtime.serve.keyring import Keyring
 from runtime.serve.metrics import Metrics
 from runtime.serve.settings import SettingError, Settings
@@ -56,6 +57,7 @@ class Router:
         keyring: The clients' keys.
         metrics: What has happened so far.
         tracing: Makes spans of requests, where traces are asked for.
+        generations: The latest answers.
         renewal: What puts another router in the place of this one when its policy has changed; None where nothing does.
     """
 
@@ -69,6 +71,7 @@ class Router:
     limits: Limits
     keyring: Keyring
     metrics: Metrics
+    generations: Generations = field(default_factory=Generations)
     renewal: Renewal | None = None
     tracing: Tracing | None = None
 

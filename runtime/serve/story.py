@@ -69,6 +69,7 @@ class RequestTold(msgspec.Struct, frozen=True, gc=False):
     withheld: int
     tag: str | None
     tenant: str | None
+    generation_id: str | None
 
 
 Event = Mapping[str, object] | RequestTold
@@ -122,6 +123,7 @@ def request_ended(visit: Visit) -> RequestTold:
         record.withheld,
         way.options.tag if way is not None and way.options is not None else None,
         visit.tenant,
+        visit.generation or None,
     )
 
 

@@ -167,6 +167,7 @@ async def ask(
     peer: str | None = "127.0.0.1",
 ) -> Answer:
     answer = Answer()
+    path, _, query = path.partition("?")
     pending = [
         {"type": "http.request", "body": chunk, "more_body": leaves or place < len(chunks) - 1}
         for place, chunk in enumerate(chunks)
@@ -212,7 +213,7 @@ async def ask(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode("utf-8", "surrogatepass"),
-        "query_string": b"",
+        "query_string": query.encode("utf-8", "surrogatepass"),
         "root_path": "",
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
         "client": None if peer is None else (peer, 5000),

@@ -22,7 +22,7 @@ def test_models_lists_what_can_be_asked_for_here() -> None:
     small = items[0]
     assert (small["object"], small["created"], small["owned_by"]) == ("model", 0, "pointsman")
     assert small["context_length"] == 8000
-    assert small["pricing"] == {"prompt": "0.0000001", "completion": "0.0000002", "input_cache_read": None}
+    assert small["pricing"] == {"prompt": "0.0000001", "completion": "0.0000002", "request": "0", "image": "0"}
     large = items[1]
     assert large["pricing"]["input_cache_read"] == "0.0000005"
     assert "tools" in large["supported_parameters"]
