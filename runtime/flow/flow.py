@@ -210,7 +210,9 @@ class Flow:
             case Whole():
                 if live.state == "relaying":
                     live.state = "whole"
-                    self.patience_s = min(self._stall_s, LINGER_S) if live.waiting_s is None else 0.0
+                    if live.waiting_s is not None:
+                        live.waiting_s = self._now_s  # what it still owes is waited for from here
+                    self.patience_s = min(self._stall_s, LINGER_S)
             case Finished():
                 return self._finished(live)
             case Failed():

@@ -22,7 +22,7 @@ from runtime.flow.events import (
     Waiting,
     Whole,
 )
-from runtime.flow.flow import STOPPED, STOPPED_RETRY_S, Flow, Hedging
+from runtime.flow.flow import LINGER_S, STOPPED, STOPPED_RETRY_S, Flow, Hedging
 
 A, B, C = 0, 1, 2
 
@@ -55,6 +55,18 @@ def test_a_failure_after_the_commit_cuts() -> None:
     it.start(0.0)
     it.on(Content(0), 1.0)
     assert it.on(Failed(0, "lost"), 2.0) == [Close(0, "lost"), Finish("cut", 0, "lost", 200)]
+
+
+def test_what_a_whole_answer_still_owes_is_waited_for_from_when_it_became_whole() -> None:
+    it = flow(A)
+    it.start(0.0)
+    it.on(Content(0), 1.0)
+    it.on(Waiting(0), 1.0)
+    assert it.on(Whole(0), 50.0) == []
+    assert it.deadline_s == 50.0 + LINGER_S
+    assert it.patience_s == LINGER_S
+    assert it.on(TimeUp(), 51.0) == []
+    assert it.on(TimeUp(), 52.0)[-1] == Finish("complete", 0, "ok", 200)
 
 
 def test_a_whole_answer_is_complete_whatever_comes() -> None:
