@@ -49,6 +49,13 @@ class Foreign:
         found = self._obstacles[key]
         return None if found is None else found.message
 
+    def lost(self, endpoint: int, drop: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what of the request an endpoint that can be asked would not be told."""
+        from runtime.wire.translate.translation import losses
+
+        speaks = self.speaks[endpoint]
+        return () if speaks is None else losses(self._call.api, speaks, rewrite(self._call.raw, Edits("", drop=drop)))
+
     def problem(self, reasons: Iterable[str]) -> Problem | None:
         """Return what is wrong with a request for which nothing is left, if it is only what it asks for."""
         problems = {found.message: found for found in self._obstacles.values() if found is not None}

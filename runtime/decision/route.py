@@ -278,6 +278,9 @@ class _Search:
                     break
         if reason is None and endpoint in self.foreign.speaks:
             reason = self.foreign.reason(endpoint, drop)
+            if reason is None and self.wishes is not None and self.wishes.provider.require_parameters:
+                lost = self.foreign.lost(endpoint, drop)
+                reason = f"provider.require_parameters ({', '.join(lost)})" if lost else None
         if reason is not None:
             self.excluded.setdefault(endpoint, reason)
         return reason is None

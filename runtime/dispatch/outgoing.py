@@ -91,7 +91,10 @@ class Addresses:
             raw, dropped = translation.request(api, spoken, kept, entry.output, limit)
             drop = ()
         # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
-        edits = Edits(entry.upstream, options.cap, options.set, drop, include_usage=spoken in ("chat", "completions"))
+        usage = spoken in ("chat", "completions")
+        edits = Edits(
+            entry.upstream, options.cap, options.set, drop, include_usage=usage, plain_effort=spoken == "chat"
+        )
         passed = [
             (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))
             for name in (PASSED_ON if spoken != "messages" or spoken != api else (*PASSED_ON, BETA))

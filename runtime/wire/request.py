@@ -295,6 +295,7 @@ class Edits(msgspec.Struct, frozen=True):
         model: What the provider calls the model.
         cap, set, drop: As in `plan.Options`; carried out as drop, set, cap.
         include_usage: Ask for the usage chunk of a stream.
+        plain_effort: Say OpenRouter's `reasoning` as `reasoning_effort`, which providers of chat know.
     """
 
     model: str
@@ -302,6 +303,7 @@ class Edits(msgspec.Struct, frozen=True):
     set: tuple[tuple[str, Scalar], ...] = ()
     drop: tuple[str, ...] = ()
     include_usage: bool = False
+    plain_effort: bool = False
 
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
@@ -319,6 +321,8 @@ def rewrite(raw: bytes, edits: Edits) -> bytes:
     fields = _OBJECT.decode(raw)
     for name in ROUTER_ONLY:
         fields.pop(name, None)
+    if edits.plain_effort and "reasoning" in fields:
+        _say_effort(fields)
     stream = fields.get("stream")
     if edits.drop or edits.set or edits.cap:
         _edit(fields, edits)
@@ -331,6 +335,23 @@ def rewrite(raw: bytes, edits: Edits) -> bytes:
         given = {} if options is None or bytes(options) == b"null" else _OBJECT.decode(options)
         fields["stream_options"] = _raw({**given, "include_usage": True})
     return msgspec.json.encode(fields)
+
+
+def _say_effort(fields: dict[str, Raw]) -> None:
+    """Say the effort of OpenRouter's `reasoning` plainly; an object that says more goes on as it is."""
+    asked = fields["reasoning"]
+    said = {} if bytes(asked) == b"null" else _OBJECT.decode(asked)
+    said = {name: value for name, value in said.items() if bytes(value) != b"null"}
+    effort, enabled = said.pop("effort", None), said.pop("enabled", None)
+    if bytes(said.get("exclude", b"")) == b"false":
+        del said["exclude"]
+    if said:
+        return
+    del fields["reasoning"]
+    if effort is None and enabled is not None:
+        effort = _raw("medium" if bytes(enabled) == b"true" else "none")
+    if effort is not None:
+        fields.setdefault("reasoning_effort", effort)
 
 
 def _edit(fields: dict[str, Raw], edits: Edits) -> None:

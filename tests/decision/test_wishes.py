@@ -339,3 +339,17 @@ def test_a_list_of_models_gives_no_more_than_asking_for_each_alone(
     assert endpoints(listed) <= set().union(*(endpoints(found) for found in alone))
     bound = {"no": 0, "split": 4, "both": 6, "aside": 6, "otherwise": 8}[listed.rule.label]
     assert len(listed.attempts) <= bound
+
+
+def test_require_parameters_drops_who_would_not_be_told_everything() -> None:
+    policy = Client(
+        'provider ant { url "http://127.0.0.1:9/v1"  protocol anthropic }\n'
+        'model both { serve ant "a"  serve us "b" }\n'
+        "policy p { otherwise -> both by order }"
+    )
+    assert policy.order(seed=1) == ["both@ant", "both@us"]
+    assert policy.order(**wish(require_parameters=True)) == ["both@ant", "both@us"]
+    found = policy.excluded(seed=1, logit_bias={"1": 2}, **wish(require_parameters=True))
+    assert found == {"both@ant": "provider.require_parameters (seed, logit_bias)"} or found == {
+        "both@ant": "provider.require_parameters (logit_bias, seed)"
+    }

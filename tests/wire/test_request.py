@@ -277,6 +277,27 @@ def test_other_unknown_fields_go_out() -> None:
     assert rewritten({"top_k": 5, "reasoning": {"effort": "low"}}, Edits("up"))["top_k"] == 5
 
 
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"reasoning": {"effort": "low"}}, {"reasoning_effort": "low"}),
+        ({"reasoning": {"effort": "low", "exclude": False, "summary": None}}, {"reasoning_effort": "low"}),
+        ({"reasoning": {"enabled": True}}, {"reasoning_effort": "medium"}),
+        ({"reasoning": {"enabled": False}}, {"reasoning_effort": "none"}),
+        ({"reasoning": {"effort": "low"}, "reasoning_effort": "high"}, {"reasoning_effort": "high"}),
+        ({"reasoning": {}}, {}),
+        ({"reasoning": None}, {}),
+        ({"reasoning": {"effort": "low", "exclude": True}}, {"reasoning": {"effort": "low", "exclude": True}}),
+        ({"reasoning": {"max_tokens": 500}}, {"reasoning": {"max_tokens": 500}}),
+    ],
+)
+def test_reasoning_is_said_as_providers_of_chat_know_it(fields: dict[str, object], kept: dict[str, object]) -> None:
+    sent = rewritten(fields, Edits("up", plain_effort=True))
+    assert {name: value for name, value in sent.items() if name.startswith("reasoning")} == kept
+    untouched = rewritten(fields, Edits("up"))
+    assert {name: untouched[name] for name in fields} == fields
+
+
 def test_usage_is_asked_for_only_when_streaming_and_other_options_stay() -> None:
     asks = Edits("up", include_usage=True)
     assert rewritten({"stream": True}, asks)["stream_options"] == {"include_usage": True}

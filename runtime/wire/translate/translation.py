@@ -57,6 +57,11 @@ def obstacle(api: str, spoken: str, raw: bytes) -> Problem | None:
     return None
 
 
+def losses(api: str, spoken: str, raw: bytes) -> tuple[str, ...]:
+    """Return the names of what an endpoint's interface leaves out of a request that it can express."""
+    return request(api, spoken, raw)[1]
+
+
 def answer(api: str, spoken: str, raw: bytes, unix_s: float) -> bytes:
     """Return a whole answer, one that `unary.read` found usable, as the client's interface has it.
 
