@@ -134,6 +134,15 @@ FAMILIES = ("key", "header", "metadata")
 ZONED = ("time.hour", "time.weekday", "time.date")
 OF_POOL = ("healthy", "load")
 
+NEEDS: tuple[tuple[str, Scalar, str], ...] = (
+    ("tools", 0, "tools"),
+    ("json", "none", "json"),
+    ("images", 0, "vision"),
+    ("audio", 0, "audio"),
+    ("files", 0, "files"),
+)
+"""What a request needs of an endpoint that says what it supports: fact, the value that needs nothing, feature."""
+
 DEFAULT_OUTPUT_TOKENS = 1024
 """What `request.tokens` assumes for an answer whose length the client did not limit."""
 

@@ -198,6 +198,14 @@ class Limit(msgspec.Struct, frozen=True):
     soft: bool
 
 
+# What holds where a policy says nothing, and whatever it says; in seconds. 600: the SDKs' own time-out, and the longest
+# that Baseten parks a cold request; after it nobody waits.
+FIRST_TOKEN_CEILING_S = 600.0
+
+# An endpoint that asks for a longer pause is not waited for: another one may answer, and the client may come back.
+LONGEST_PAUSE_S = 2.0
+
+
 # --- what a rule does -----------------------------------------------------------------------------
 
 

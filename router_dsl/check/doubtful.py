@@ -1,18 +1,20 @@
-"""Rules and targets that are allowed but cannot do what they seem to: warnings that need no search."""
+"""Rules and targets that are allowed but cannot do what they seem to: warnings each proved of all requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
+from router_dsl.analyse.plans import never_required, plans_of
+from router_dsl.analyse.regions import UNKNOWN_HELP, Regions, regions_of
+from router_dsl.analyse.rules import never_deciding
+from router_dsl.analyse.space import Space, TooWideError
 from router_dsl.check import reach
-from router_dsl.check.covers import Taken
 from router_dsl.check.models import Catalog
-from router_dsl.check.plainly import Plainly, conjuncts, unnamed
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope
 from router_dsl.check.values import enumerated
-from router_dsl.plan import And, Atom, Cond, Endpoints, Not, Or, Policy, Program, Range, Rule, Split, Target, Use
+from router_dsl.plan import And, Atom, Cond, Endpoints, Named, Policy, Program, Range, Rule, Split, Target, Use
 from router_dsl.source import Span
 
 UNBOUNDED = float("inf")
@@ -25,46 +27,58 @@ TOKENS = ("prompt.tokens", "request.tokens")
 
 def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
     """Report doubtful rules of a program without errors; its policies stand in the order of the scope's."""
-    plainly = Plainly()
+    regions = regions_of(program)
+    dead: set[tuple[str, int]] = set()
     for policy, node in zip(program.policies, scope.policies.values(), strict=True):
-        _never_deciding(policy, node, plainly, scope.report)
+        dead |= {(policy.name, index) for index in _never_deciding(regions, policy, node, scope.report)}
         for rule, rule_node in zip(policy.rules, node.rules, strict=True):
             if isinstance(rule.action, Use) and isinstance(rule_node.action, ast.Use):
                 _repeated(rule.action, rule_node.action, scope.report)
                 _small_fallbacks(rule, rule.action, rule_node.action, catalog, scope.report)
-    _pointless_guards(program, scope, plainly)
-    reach.warn(program, scope, plainly)
+    _pointless(program, scope, regions)
+    reach.warn(plans_of(regions), scope, dead)
     _unpriced(program, scope, catalog)
 
 
 # --- rules that never decide ------------------------------------------------------------------------
 
 
-def _never_deciding(policy: Policy, node: ast.Policy, plainly: Plainly, report: Report) -> None:
-    taken = Taken(plainly)
-    always: list[str] = []
-    for rule, rule_node in zip(policy.rules, node.rules, strict=True):
-        label = rule_node.label
-        if always:
-            message = f"rule `{rule.label}` never decides: {_rules(always)} always"
-            report.add("W504", message, label.span, "move it up, or leave it out" if rule.when else None)
-            continue
-        if rule.when is None:
-            continue
-        verdict = plainly.verdict(rule.when)
-        if verdict is False:
-            report.add("W505", f"rule `{rule.label}` never decides: its condition cannot hold", label.span)
-            continue
-        coverers = taken.covering(rule.when)
-        if coverers:
-            message = f"rule `{rule.label}` never decides: {_rules(coverers)} whenever it does"
-            report.add("W504", message, label.span, f"move it above `{coverers[0]}`, or leave it out")
-        if verdict is True:
-            always = [rule.label]
-        elif not isinstance(unnamed(rule.when), And | Or):  # of several parts the opposite is seldom written
-            other = taken.covering(Not(rule.when))
-            always = [*other, rule.label] if other else []
-        taken.add(rule.when, rule.label)
+SEARCHED = "the rules before it overlap too much to be searched"
+WIDE = "a condition has too many alternatives"
+
+
+def _never_deciding(regions: Regions, policy: Policy, node: ast.Policy, report: Report) -> Iterator[int]:
+    """Report them, and give their indices."""
+    for dead in never_deciding(regions, policy):
+        rule, label = policy.rules[dead.rule], node.rules[dead.rule].label.span
+        by = [policy.rules[index].label for index in dead.by]
+        if dead.why in ("empty", "covered"):
+            yield dead.rule
+        match dead.why:
+            case "empty" if not _is_told(report, node.rules[dead.rule].span):
+                report.add("W505", f"rule `{rule.label}` never decides: its condition cannot hold", label)
+            case "covered" if any(_is_told(report, node.rules[index].span) for index in dead.by):
+                pass
+            case "covered" if dead.always:
+                message = f"rule `{rule.label}` never decides: {_rules(by)} always"
+                report.add("W504", message, label, "move it up, or leave it out" if rule.when else None)
+            case "covered":
+                message = f"rule `{rule.label}` never decides: {_rules(by)} whenever it does"
+                report.add("W504", message, label, f"move it above `{by[0]}`, or leave it out")
+            case "unknown":
+                report.add(
+                    "W515", f"whether rule `{rule.label}` ever decides is unknown: {SEARCHED}", label, UNKNOWN_HELP
+                )
+            case "wide":
+                report.add("W515", f"which rules of `{policy.name}` never decide is unknown: {WIDE}", node.name.span)
+
+
+def _is_told(report: Report, span: Span) -> bool:
+    """Whether a comparison with a value that there is not is reported already, which says it more plainly."""
+    return any(
+        finding.code == "W503" and finding.span.source is span.source and span.start <= finding.span.start < span.end
+        for finding in report.diagnostics
+    )
 
 
 def _rules(labels: Sequence[str]) -> str:
@@ -72,15 +86,33 @@ def _rules(labels: Sequence[str]) -> str:
     return f"rule {' or '.join(f'`{label}`' for label in labels)} holds"
 
 
-def _pointless_guards(program: Program, scope: Scope, plainly: Plainly) -> None:
+def _pointless(program: Program, scope: Scope, regions: Regions) -> None:
+    """Report guards and limits that never apply, and guards that nothing can satisfy."""
+    places = {guard.name: scope.guards[guard.name].name.span for guard in program.guards}
     for guard in program.guards:
-        node = scope.guards[guard.name]
-        if guard.when is not None and plainly.verdict(guard.when) is False:
-            scope.report.add("W505", f"guard `{guard.name}` never applies: its condition cannot hold", node.name.span)
-        if plainly.verdict(guard.require) is False:
+        if _never(regions.space, guard.when):
             scope.report.add(
-                "W505", f"guard `{guard.name}` refuses every endpoint: its requirement cannot hold", node.name.span
+                "W505", f"guard `{guard.name}` never applies: its condition cannot hold", places[guard.name]
             )
+        if never_required(program, guard):
+            message = f"guard `{guard.name}` refuses every endpoint: its requirement cannot hold"
+            scope.report.add("W505", message, places[guard.name])
+    for limit in program.limits:
+        if _never(regions.space, limit.when):
+            message = f"limit `{limit.name}` never applies: its condition cannot hold"
+            scope.report.add("W505", message, scope.limits[limit.name].name.span)
+    for claim, node in zip(program.assertions, scope.assertions, strict=True):
+        if _never(regions.space, claim.when):
+            scope.report.add("W505", "the assertion says nothing: its condition cannot hold", node.span)
+
+
+def _never(space: Space, when: Cond | None) -> bool:
+    if when is None:
+        return False
+    try:
+        return not any(space.is_possible(box) for box in space.boxes(when))
+    except TooWideError:
+        return False
 
 
 # --- chains -------------------------------------------------------------------------------------------
@@ -142,6 +174,17 @@ def _token_bounds(cond: Cond | None) -> tuple[float, float]:
             elif part.op in ("lt", "le"):
                 high = min(high, part.value - (part.op == "lt"))
     return low, high
+
+
+def conjuncts(cond: Cond) -> Iterator[Cond]:
+    """Give the parts that must all hold."""
+    while isinstance(cond, Named):
+        cond = cond.item
+    if isinstance(cond, And):
+        for item in cond.items:
+            yield from conjuncts(item)
+    else:
+        yield cond
 
 
 def _tokens(count: float) -> str:

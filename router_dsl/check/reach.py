@@ -1,96 +1,117 @@
-"""Targets of which the guards leave no endpoint to any request."""
+"""Targets that no request can reach, and plans that guards can empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
-from router_dsl.check.plainly import Key, Plainly, conjuncts
+from router_dsl.analyse.plans import Plans, Way, never_required
+from router_dsl.analyse.search import BudgetError
+from router_dsl.analyse.space import Box, TooWideError
 from router_dsl.check.scope import Scope
-from router_dsl.fields import ENDPOINT
-from router_dsl.interpret import Value, fixed_facts, holds
-from router_dsl.plan import And, Atom, Cond, Endpoints, Guard, Named, Not, Program, Rule, Split, Target, Use
-
-Table = Sequence[Mapping[str, Value]]
-"""What the policy states of each endpoint, by its index."""
+from router_dsl.plan import Cond, Endpoints, Guard, Policy, Split, Target, Use
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """A guard as endpoints meet it.
+def warn(plans: Plans, scope: Scope, dead: set[tuple[str, int]]) -> None:
+    """Report targets that no request can reach, and guards that leave no endpoint at all.
 
-    Attributes:
-        name: As messages call it.
-        when: What identifies the parts that must hold for it to apply; empty when it always does.
-        refused: The endpoints it never lets pass, as indices.
+    Args:
+        plans: Of the program.
+        scope: Its policies stand in the order of the program's.
+        dead: Rules that never decide anyway, as policy and index.
     """
-
-    name: str
-    when: frozenset[Key]
-    refused: frozenset[int]
-
-
-def warn(program: Program, scope: Scope, plainly: Plainly) -> None:
-    """Report targets that no request can reach, and guards that leave no endpoint at all."""
-    table = [fixed_facts(program, endpoint) for endpoint in program.endpoints]
-    bars = [bar for guard in program.guards if (bar := _guard(guard, table, plainly, scope)).refused]
+    program = plans.program
+    blocking = {guard.name for guard in program.guards if _refuses_all(guard, plans)}
+    for name in blocking:
+        guard = next(guard for guard in program.guards if guard.name == name)
+        if not never_required(program, guard):  # else it is reported as a condition that cannot hold
+            place = scope.guards[name].name.span
+            scope.report.add("W513", f"guard `{name}` refuses every endpoint", place, "no endpoint meets it")
     for policy, policy_node in zip(program.policies, scope.policies.values(), strict=True):
-        for rule, node in zip(policy.rules, policy_node.rules, strict=True):
-            if isinstance(rule.action, Use) and isinstance(node.action, ast.Use):
-                applying = _applying(bars, rule, plainly)
-                for target, target_node in _targets(rule.action, node.action) if applying else ():
-                    _report(target, target_node, applying, scope)
+        for index, node in enumerate(policy_node.rules):
+            use = policy.rules[index].action
+            if (policy.name, index) in dead or not isinstance(use, Use) or not isinstance(node.action, ast.Use):
+                continue
+            for target, target_node in _targets(use, node.action):
+                _report(plans, policy, index, target, target_node, blocking, scope)
 
 
-def _report(target: Endpoints, node: ast.Node, bars: Sequence[_Bar], scope: Scope) -> None:
-    endpoints = frozenset(target.endpoints)
-    if not endpoints <= frozenset().union(*(bar.refused for bar in bars)):
+def _refuses_all(guard: Guard, plans: Plans) -> bool:
+    return (
+        guard.when is None
+        and bool(plans.fixed)
+        and all(guard.name in plans.refusing(index) for index in range(len(plans.fixed)))
+    )
+
+
+def _report(
+    plans: Plans, policy: Policy, index: int, target: Endpoints, node: ast.Node, blocking: set[str], scope: Scope
+) -> None:
+    action = policy.rules[index].action
+    assert isinstance(action, Use)
+    where = action.options.where
+    try:
+        reasons = unreachable(plans, policy, index, target.endpoints, where, blocking)
+    except (BudgetError, TooWideError):
         return
-    alone = [bar for bar in bars if endpoints <= bar.refused][:1]
-    names = [bar.name for bar in alone or bars if bar.refused & endpoints]
-    who = f"{' and '.join(names)} {'refuses' if len(names) == 1 else 'refuse'} it"
-    scope.report.add("W513", f"no request can reach `{target.text}`: {who}", node.span, "leave the target out")
+    if reasons:
+        message = f"no request can reach `{target.text}`: {reasons}"
+        scope.report.add("W513", message, node.span, "leave the target out")
 
 
-def _guard(guard: Guard, table: Table, plainly: Plainly, scope: Scope) -> _Bar:
-    """Return the guard; one that never lets anything pass is reported once, not at every target."""
-    refused = frozenset(index for index, facts in enumerate(table) if _verdict(guard.require, facts) is False)
-    if guard.when is None and len(refused) == len(table) > 0:
-        if plainly.verdict(guard.require) is not False:  # else it is reported as a condition that cannot hold
-            place = scope.guards[guard.name].name.span
-            scope.report.add("W513", f"guard `{guard.name}` refuses every endpoint", place, "no endpoint meets it")
-        refused = frozenset()
-    return _Bar(f"guard `{guard.name}`", _keys(guard.when, plainly), refused)
+def unreachable(
+    plans: Plans, policy: Policy, index: int, endpoints: Sequence[int], where: Cond | None, ignored: set[str]
+) -> str | None:
+    """Return why no request that a rule decides may go to any of these endpoints, None when one may.
+
+    Raises:
+        BudgetError, TooWideError: That could not be found out.
+    """
+    refused: list[tuple[list[Box], list[str]]] = []
+    lacking: dict[str, None] = {}
+    outside = False
+    boxes = plans.regions.own(policy, index)
+    way = Way(policy, ((policy, index),), (), {}, None)
+    for endpoint in endpoints:
+        if where is not None and not plans.passes(endpoint, (where,)):
+            outside = True
+            continue
+        refusing = [name for name in plans.refusing(endpoint) if name not in ignored]
+        needed = plans.lacking(endpoint)
+        if not refusing and not needed:
+            return None
+        usable = plans.regions.space.meet([boxes, plans.able(endpoint)])
+        if not usable or next(plans.left(way, usable), None) is None:
+            lacking |= dict.fromkeys(needed)
+        elif next(plans.left(way, usable, refusing), None) is not None:
+            return None
+        else:
+            refused.append((usable, refusing))
+    return _reason(_fewest(plans, way, refused), list(lacking), outside=outside)
 
 
-def _keys(cond: Cond | None, plainly: Plainly) -> frozenset[Key]:
-    """Return what identifies the parts that must all hold."""
-    return frozenset() if cond is None else frozenset(plainly.key(part) for part in conjuncts(cond))
+def _fewest(plans: Plans, way: Way, refused: list[tuple[list[Box], list[str]]]) -> list[str]:
+    """Return guards that refuse all of it: one if one does."""
+    guards = [guard.name for guard in plans.program.guards if any(guard.name in names for _, names in refused)]
+    for guard in guards:
+        if all(guard in names and next(plans.left(way, boxes, [guard]), None) is None for boxes, names in refused):
+            return [guard]
+    return guards
 
 
-def _applying(bars: Sequence[_Bar], rule: Rule, plainly: Plainly) -> list[_Bar]:
-    """Return the guards that plainly apply whenever the rule decides."""
-    if not bars:
-        return []
-    holding = _keys(rule.when, plainly)
-    return [bar for bar in bars if bar.when <= holding]
+_FEATURES = {"tools": "tools", "json": "json", "images": "vision", "audio": "audio", "files": "files"}
 
 
-def _verdict(cond: Cond, facts: Mapping[str, Value]) -> bool | None:
-    """Return whether an endpoint meets a condition, None when that depends on what is measured of it (Kleene)."""
-    match cond:
-        case Atom():
-            return None if ENDPOINT[cond.fact].measured else holds(cond, facts)
-        case Named():
-            return _verdict(cond.item, facts)
-        case Not():
-            inner = _verdict(cond.item, facts)
-            return None if inner is None else not inner
-        case _:
-            parts = [_verdict(item, facts) for item in cond.items]
-            deciding = not isinstance(cond, And)
-            return deciding if deciding in parts else None if None in parts else not deciding
+def _reason(guards: list[str], lacking: list[str], *, outside: bool) -> str | None:
+    parts = []
+    if guards:
+        names = " and ".join(f"guard `{name}`" for name in guards)
+        parts.append(f"{names} {'refuses' if len(guards) == 1 else 'refuse'} it")
+    if lacking:
+        parts.append(f"it does not support {' or '.join(_FEATURES[fact] for fact in lacking)}, which the rule asks for")
+    if parts and outside:
+        parts.append("`where` leaves the rest out")
+    return ", ".join(parts) or None
 
 
 def _targets(use: Use, node: ast.Use) -> Iterator[tuple[Endpoints, ast.Node]]:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from router_dsl.fields import NEEDS
 from runtime.decision import suitable
 from runtime.decision.book import Book
 from runtime.decision.facts import Facts
 from runtime.decision.state import State
-
-# What a request needs of an endpoint that says what it supports: fact, the value that needs nothing, feature.
-NEEDS = (
-    ("tools", 0, "tools"),
-    ("json", "none", "json"),
-    ("images", 0, "vision"),
-    ("audio", 0, "audio"),
-    ("files", 0, "files"),
-)
 
 
 def forbidden(book: Book, facts: Facts, state: State) -> dict[int, str]:

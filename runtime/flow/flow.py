@@ -41,7 +41,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router_dsl.plan import Options
+from router_dsl.plan import FIRST_TOKEN_CEILING_S, LONGEST_PAUSE_S, Options
 from runtime.flow.events import (
     Action,
     Begun,
@@ -71,9 +71,7 @@ STOPPED_RETRY_S = 1.0
 
 FOREVER = float("inf")
 
-# Ceilings where the policy says nothing. 600 s: the SDKs' own time-out, and the longest that Baseten parks a cold
-# request; after it nobody waits. 120 s of silence inside a stream is far beyond any measured pause between tokens.
-FIRST_TOKEN_CEILING_S = 600.0
+# Where the policy says nothing. 120 s of silence inside a stream is far beyond any measured pause between tokens.
 STALL_CEILING_S = 120.0
 
 # A whole stream still owes its usage chunk and `[DONE]`; a provider that sends neither must not hold the client.
@@ -82,9 +80,6 @@ LINGER_S = 2.0
 # Full jitter (Marc Brooker, "Exponential Backoff And Jitter", AWS 2015), for the same endpoint again only.
 BACKOFF_BASE_S = 0.2
 BACKOFF_CAP_S = 2.0
-
-# An endpoint that asks for a longer pause is not waited for: another one may answer, and the client may come back.
-LONGEST_PAUSE_S = 2.0
 
 # nginx's status for a client that closed before the answer; it never reaches anybody but the logs.
 STATUS_CLIENT_GONE = 499

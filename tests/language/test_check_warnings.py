@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
-from router_dsl.check.covers import Taken, implies
-from router_dsl.check.plainly import Plainly
 from router_dsl.check.program import check
-from router_dsl.interpret import holds
 from router_dsl.load import load, load_text
 from router_dsl.plan import And, Atom, Cond, Named, Not, Or, Range, Scalar
 
@@ -284,38 +280,3 @@ REQUESTS = [
     for turns in FACTS["turns"]
     for stream in FACTS["stream"]
 ]
-
-
-@pytest.mark.slow
-@given(conditions())
-def test_a_plain_verdict_is_never_contradicted_by_a_request(cond: Cond) -> None:
-    verdict = Plainly().verdict(cond)
-    if verdict is not None:
-        assert {holds(cond, request) for request in REQUESTS} == {verdict}
-
-
-@pytest.mark.slow
-@given(conditions(3), conditions(3))
-def test_conditions_with_the_same_key_hold_for_the_same_requests(one: Cond, other: Cond) -> None:
-    plainly = Plainly()
-    if plainly.key(one) == plainly.key(other):
-        assert all(holds(one, request) == holds(other, request) for request in REQUESTS)
-
-
-@pytest.mark.slow
-@given(st.lists(conditions(4), min_size=1, max_size=4), conditions(4))
-def test_whenever_a_covered_condition_holds_one_that_covers_it_does(earlier: list[Cond], cond: Cond) -> None:
-    taken = Taken(Plainly())
-    for index, one in enumerate(earlier):
-        taken.add(one, str(index))
-    coverers = [earlier[int(label)] for label in taken.covering(cond)]
-    if coverers:
-        assert all(any(holds(one, request) for one in coverers) for request in REQUESTS if holds(cond, request))
-
-
-@given(atoms(), atoms())
-def test_what_is_implied_holds(one: Cond, other: Cond) -> None:
-    assert isinstance(one, Atom)
-    assert isinstance(other, Atom)
-    if implies(one, other):
-        assert all(holds(other, request) for request in REQUESTS if holds(one, request))
