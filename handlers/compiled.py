@@ -45,7 +45,7 @@ def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = ())
 def compile_source(path: Path, root: Path | None = None) -> Compiled:
     """Return the plan of a `.route` file; that it cannot be read is among the findings."""
     # The authoring half (Lark, checker, compiler) loads only for a source.
-    from router_dsl.check.program import check
+    from handlers.checked import check
     from router_dsl.compile.build import build, source_digest
     from router_dsl.load import load
 

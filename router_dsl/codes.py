@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from router_dsl.check.codes_claims import CLAIMS
 from router_dsl.check.codes_names import NAMES
 from router_dsl.check.codes_structure import STRUCTURE
 from router_dsl.check.codes_types import TYPES
@@ -78,7 +79,11 @@ _SYNTAX_EXAMPLES: dict[str, tuple[str, str]] = {
 
 CODES: dict[str, Code] = {
     **{code: Code(*page, *_SYNTAX_EXAMPLES.get(code, ("", ""))) for code, page in SYNTAX_CODES.items()},
-    **{code: Code(*page) for table in (NAMES, TYPES, STRUCTURE, WARNINGS, COMPILE) for code, page in table.items()},
+    **{
+        code: Code(*page)
+        for table in (NAMES, TYPES, STRUCTURE, WARNINGS, COMPILE, CLAIMS)
+        for code, page in table.items()
+    },
 }
 """Code → its page, in the order of the codes."""
 

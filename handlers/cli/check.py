@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from handlers.checked import check
 from handlers.cli.output import FOUND, OK, USAGE, complain, wants_color
-from router_dsl.check.program import check
 from router_dsl.load import is_unread, load, load_text, unreadable
 from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order, render

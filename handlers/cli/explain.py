@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", metavar="NAME", help="the policy to ask (default: the first, or the one that the "
                         "request selects with `model: \"@NAME\"`)")  # fmt: skip
     parser.add_argument("--request", metavar="REQ.json", help="a request: an object with any of path, headers, body, "
-                        "key, client_ip, now, random; - reads it from standard input")  # fmt: skip
+                        "key, client_ip, now, random, set; - reads it from standard input")  # fmt: skip
     parser.add_argument("--set", metavar="FACT=VALUE", action="append", default=[], dest="facts",
                         help="a fact, whatever the request says; the value `missing` removes it")  # fmt: skip
     parser.add_argument("--down", metavar="X", action="append", default=[],
@@ -79,7 +79,8 @@ def _decide(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, object],
     book = Book(plan)
     written = Written(_read(options.request))
     given: dict[str, Scalar | None] = {} if written.names_model else {"model": None}
-    given.update(facts_said.fact(book.program, text) for text in options.facts)
+    said = [f"{name}={value}" for name, value in written.said.items()]
+    given.update(facts_said.fact(book.program, text) for text in (*said, *options.facts))
     down = frozenset(index for text in options.down for index in facts_said.endpoints(book.program, text))
     state = Scripted(down=down)
     facts = Facts(written.call, book.program, state, given)

@@ -13,7 +13,7 @@ from runtime.serve.paths import INFERENCE
 from runtime.wire.errors import Problem
 from runtime.wire.request import decode
 
-PARTS = ("path", "headers", "body", "key", "client_ip", "now", "random")
+PARTS = ("path", "headers", "body", "key", "client_ip", "now", "random", "set")
 
 NO_MODEL = "none"
 """Stands in a body that names no model, which the router would refuse; the fact `model` is missing then."""
@@ -39,6 +39,7 @@ class Written:
         call: The request.
         names_model: Whether its body names a model.
         draw: Its random number, in [0, 1).
+        said: Facts that are stated besides, as `--set` does: what is over, healthy, loaded.
     """
 
     def __init__(self, text: str, region: str | None = None) -> None:
@@ -63,6 +64,7 @@ class Written:
         if isinstance(decoded, Problem):
             raise RequestFileError(f"`body`: {decoded.message}")
         self.draw = _draw(parts.get("random", 0.0))
+        self.said = _texts(parts.get("set", {}), "set")
         self.call = Call(
             api=api,
             path=path,

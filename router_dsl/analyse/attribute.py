@@ -101,6 +101,16 @@ class Attribute:
             return self._points.get(str(value), 2 if value else 1)
         return self.values.index(value)
 
+    def plainest(self, mask: int) -> int:
+        """Return the class of a mask that is easiest to say: a present one, no empty text, no value that is named."""
+        if self.domain.kind == "text" and not self.starts and mask & 4:
+            return 2
+        left = mask & ~1
+        if self.domain.kind == "text" and left & ~2:
+            left &= ~2
+        chosen = left or mask
+        return (chosen & -chosen).bit_length() - 1
+
     def end(self, number: int) -> str | int | float | None:
         """Return the first value behind a stretch, None when nothing is."""
         return self.starts[number] if number < len(self.starts) else None
@@ -198,7 +208,7 @@ def _choose(attribute: Attribute) -> None:
         if number != MISSING and attribute.real >> number & 1:
             attribute.values[number] = usual
     elif attribute.real:
-        attribute.baseline = (attribute.real & -attribute.real).bit_length() - 1
+        attribute.baseline = attribute.plainest(attribute.real)
 
 
 def _value(attribute: Attribute, number: int) -> tuple[Value, bool]:

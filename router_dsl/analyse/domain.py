@@ -14,8 +14,8 @@ Kind = Literal["text", "one of", "bool", "number", "whole", "share", "ip", "date
 """`whole` numbers are at least 0; a `share` is in [0, 1]; the others as the scheme has them."""
 
 _ALWAYS = frozenset(
-    ("api", "stream", "prompt.text", "prompt.tokens", "prompt.chars", "request.tokens", "turns", "tools", "images",
-     "audio", "files", "json", "task", "attempt")
+    ("api", "model", "stream", "prompt.text", "prompt.tokens", "prompt.chars", "request.tokens", "turns", "tools",
+     "images", "audio", "files", "json", "task", "attempt")
 )  # fmt: skip
 """Facts that every request over the wire has."""
 

@@ -9,6 +9,7 @@ from router_dsl.analyse import solver
 from router_dsl.analyse.regions import Regions, needing, too_long
 from router_dsl.analyse.search import BudgetError, Term
 from router_dsl.analyse.space import Box, space_of
+from router_dsl.compile.terms import facts_of
 from router_dsl.fields import ENDPOINT, NEEDS
 from router_dsl.interpret import Value, fixed_facts, holds
 from router_dsl.plan import (
@@ -95,10 +96,10 @@ class Way:
         """The rules that decide, in order."""
         return (policy.rules[index] for policy, index in self.steps)
 
-    def all_slots(self) -> Iterator[Slot]:
-        """Give the slots of the chain, then those aside."""
-        yield from self.slots
-        yield from self.aside.values()
+    def named_slots(self) -> Iterator[tuple[str, Slot]]:
+        """Give the slots of the chain, under no name, then those aside."""
+        yield from (("", slot) for slot in self.slots)
+        yield from self.aside.items()
 
 
 @dataclass(slots=True)
@@ -143,6 +144,14 @@ class Plans:
         """Return the facts whose features an endpoint does not support."""
         supports = self.program.endpoints[endpoint].supports
         return [] if supports is None else [fact for fact, _, feature in NEEDS if feature not in supports]
+
+    def verdict(self, cond: Cond, endpoint: int) -> bool | None:
+        """Return whether an endpoint meets a condition, None when that depends on what is measured of it."""
+        return verdict(cond, self.fixed[endpoint])
+
+    def is_measured(self, conds: Iterable[Cond]) -> bool:
+        """Whether any of these conditions asks what is measured."""
+        return any(ENDPOINT[fact].measured for cond in conds for fact in facts_of(cond))
 
     def passes(self, endpoint: int, wheres: Iterable[Cond]) -> bool:
         """Return whether conditions on endpoints may let this one pass."""
@@ -214,13 +223,18 @@ class Plans:
     # --- regions of ways ----------------------------------------------------------------------------
 
     def entered(self, entry: Policy) -> list[Box]:
-        """Return which requests ask a policy: the default is asked unless the client names another."""
-        if len(self.program.policies) < 2:
-            return [{}]
-        default = entry is self.program.policies[0]
+        """Return which requests may ask a policy: all that do not name another one."""
         others = tuple(f"@{one.name}" for one in self.program.policies if one is not entry)
-        op = Atom("model", "not in", None, others, "") if default else Atom("model", "eq", f"@{entry.name}", (), "")
-        return self.regions.space.boxes(op)
+        return self.regions.space.boxes(Atom("model", "not in", None, others, "")) if others else [{}]
+
+    def lists_matter(self, when: Cond | None) -> bool:
+        """Whether a client that lists several models may meet what no client that names one of them meets.
+
+        A listed model is used where the same rule would decide for it alone; only guards, and what is asked of the
+        request besides (`when`), look at the first one.
+        """
+        asked = [guard.when for guard in self.program.guards] + [when]
+        return any(cond is not None and "model" in facts_of(cond) for cond in asked)
 
     def boxes(self, way: Way, *unions: list[Box]) -> list[Box]:
         """Return boxes of the requests that meet every condition on the way, and all of these."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from router_dsl.analyse.attribute import MISSING, Attribute
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from router_dsl.analyse.space import Space
 
 PROMPT, OUTPUT, WHOLE = "prompt.tokens", "output.tokens", "request.tokens"
+
+USUAL = 8
+"""Tokens of the prompt that says `Hello`."""
 
 Stretch = tuple[float, float]
 """The least and the greatest whole number of some classes."""
@@ -28,7 +33,7 @@ def solution(space: Space, box: Mapping[int, int], *, real: bool) -> Solution | 
 
 
 def solutions(space: Space, box: Mapping[int, int], *, real: bool) -> Iterator[Solution]:
-    """Give, for each way of choosing classes that fit together, the fewest tokens of prompt and answer in them."""
+    """Give, for each way of choosing classes that fit together, the fewest usual tokens in them."""
     for prompt, output, whole in _stretches(space, box, real=real):
         if prompt is None:
             yield None, None
@@ -36,29 +41,52 @@ def solutions(space: Space, box: Mapping[int, int], *, real: bool) -> Iterator[S
         answers = (DEFAULT_OUTPUT_TOKENS, DEFAULT_OUTPUT_TOKENS) if output is None else output
         least = max(whole[0], prompt[0] + answers[0])
         if least <= min(whole[1], prompt[1] + answers[1]):
-            first = min(prompt[1], max(prompt[0], least - answers[1]))
+            first = min(prompt[1], whole[1] - answers[0], max(prompt[0], USUAL, least - answers[1]))
             yield int(first), None if output is None else int(max(answers[0], least - first))
 
 
-def most(
-    space: Space, box: Mapping[int, int], *, context: float, answer: float
-) -> Iterator[tuple[Stretch, Stretch, Stretch, bool]]:
-    """Give stretches (prompt, answer, together) of real requests in a box that fit into a context.
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Between which numbers the tokens of some requests lie; `output` is None where the client sets no limit."""
 
-    The answer's is what the provider may write: what the client allows, at most `answer` tokens, at most what the
-    context leaves. The last item says whether the client sets a limit.
-    """
+    prompt: Stretch
+    output: Stretch | None
+    together: Stretch
+
+    def output_with(self, prompt: float) -> float | None:
+        """Return the highest limit for an answer that goes with a prompt, None where there is none.
+
+        Raises:
+            ValueError: No limit goes with it.
+        """
+        if self.output is None:
+            if not self.together[0] <= prompt + DEFAULT_OUTPUT_TOKENS <= self.together[1]:
+                raise ValueError
+            return None
+        found = min(self.output[1], self.together[1] - prompt)
+        if found < max(self.output[0], self.together[0] - prompt):
+            raise ValueError
+        return found
+
+    def turns(self, contexts: Iterable[float]) -> list[float]:
+        """Return the prompts among which the dearest is, the shortest first: cost is straight between them."""
+        low, high = self.prompt
+        ends = [self.together[0], self.together[1]]
+        answers = (DEFAULT_OUTPUT_TOKENS,) * 2 if self.output is None else self.output
+        found = {low, high, *(end - answer for end in ends for answer in answers), *contexts}
+        return sorted(turn for turn in found if low <= turn <= high and turn < inf)
+
+
+def amounts(space: Space, box: Mapping[int, int], context: float) -> Iterator[Amounts]:
+    """Give the tokens of requests over the wire that are in a box and fit into a context."""
     for prompt, output, whole in _stretches(space, box, real=True):
-        if prompt is None:
-            continue
-        together = whole[0], min(whole[1], context)
-        if output is None:
-            low, high = together[0] - DEFAULT_OUTPUT_TOKENS, together[1] - DEFAULT_OUTPUT_TOKENS
-            prompt = max(prompt[0], low), min(prompt[1], high)
-            if prompt[0] <= prompt[1]:
-                yield prompt, (0, answer), (0, context), False
-        elif max(together[0], prompt[0] + output[0]) <= min(together[1], prompt[1] + output[1]):
-            yield prompt, (output[0], output[1]), together, True
+        if prompt is not None:
+            together = whole[0], min(whole[1], context)
+            answers = (DEFAULT_OUTPUT_TOKENS,) * 2 if output is None else output
+            low = max(prompt[0], together[0] - answers[1])
+            high = min(prompt[1], together[1] - answers[0])
+            if low <= high:
+                yield Amounts((low, high), output, together)
 
 
 def _stretches(

@@ -47,11 +47,15 @@ class Seen:
         return frozenset((*self.candidates, *self.attempts, *self.escalation, *self.shadow))
 
 
+Ask = Callable[[Facts, Callable[[Seen], bool]], "Request | None"]
+"""Gives the smallest request found that has these facts and of which the claim holds, None without one."""
+
+
 class Oracle(Protocol):
     """Makes requests and lets the code that serves decide them."""
 
-    def __call__(self, facts: Facts, claim: Callable[[Seen], bool]) -> Request | None:
-        """Return the smallest request found that has these facts and of which the claim holds, None without one."""
+    def of(self, policy: str) -> Ask:
+        """Return what makes requests to one policy."""
         ...
 
 
@@ -59,15 +63,13 @@ MOST_TRIED = 24
 """Boxes from which a request is made before giving up."""
 
 
-def witness(
-    space: Space, boxes: Iterable[Box], oracle: Oracle, claim: Callable[[Seen], bool]
-) -> tuple[Request | None, bool]:
+def witness(space: Space, boxes: Iterable[Box], ask: Ask, claim: Callable[[Seen], bool]) -> tuple[Request | None, bool]:
     """Return a request from one of the boxes of which the claim holds, and whether there was any box to try.
 
     Args:
         space: That of the boxes.
         boxes: Parts of the space; what no request over the wire can bring is passed over.
-        oracle: Confirms every request.
+        ask: Confirms every request.
         claim: What it must show.
     """
     tried = 0
@@ -77,7 +79,7 @@ def witness(
             continue
         for facts in samples(space, real):
             tried += 1
-            found = oracle(facts, claim)
+            found = ask(facts, claim)
             if found is not None:
                 return found, True
             if tried >= MOST_TRIED:
@@ -106,6 +108,8 @@ def samples(space: Space, box: Mapping[int, int]) -> Iterator[Facts]:
         mask = box.get(number, space.full[number]) & space.real[number]
         if not mask:
             return
+        if probes and _is_usual(axis, mask, probes):
+            continue
         if probes:
             found = _text(axis, mask, probes)
             if found is None:
@@ -116,6 +120,12 @@ def samples(space: Space, box: Mapping[int, int]) -> Iterator[Facts]:
     yield from _with_tokens(space, box, facts)
 
 
+def _is_usual(axis: Attribute, mask: int, probes: Sequence[tuple[Atom, bool]]) -> bool:
+    """Whether what a request usually has of a text is in the mask and answers every question as wanted."""
+    usual = {axis.fact: axis.values[axis.baseline]}
+    return bool(mask >> axis.baseline & 1) and all(holds(atom, usual) == answer for atom, answer in probes)
+
+
 _NO_BASELINE = ("prompt.tokens", "request.tokens", "output.tokens", "prompt.chars", "prompt.text", "prompt.last")
 """What the baseline's text has of these is for the tokenizer's estimate to say."""
 
@@ -124,9 +134,7 @@ def _likeliest(axis: Attribute, mask: int) -> Value:
     """Return a value of a mask: a present one if there is one, the usual one before others."""
     if mask >> axis.baseline & 1 and axis.baseline != MISSING:
         return axis.values[axis.baseline]
-    present = mask & ~1
-    chosen = present or mask
-    return axis.values[(chosen & -chosen).bit_length() - 1]
+    return axis.values[axis.plainest(mask)]
 
 
 def _with_tokens(space: Space, box: Mapping[int, int], facts: Facts) -> Iterator[Facts]:
@@ -138,8 +146,11 @@ def _with_tokens(space: Space, box: Mapping[int, int], facts: Facts) -> Iterator
         if count >= _SOLUTIONS:
             return
         found: Facts = {fact: value for fact, value in facts.items() if fact != tokens.WHOLE}
-        found[tokens.PROMPT] = prompt
         found[tokens.OUTPUT] = output
+        if prompt != tokens.USUAL:
+            found[tokens.PROMPT] = prompt
+        else:
+            found.pop(tokens.PROMPT, None)
         yield found
 
 
@@ -180,7 +191,7 @@ def example_of(pattern: str) -> str | None:
     """Return a text that an RE2 pattern matches, None when none was found; the caller tries it."""
     try:
         # The standard library's own parser of a syntax that RE2's is nearly a part of; it has no public name.
-        tree: Any = re._parser.parse(pattern)  # type: ignore[attr-defined]
+        tree: Any = re._parser.parse(pattern)
         return _example(tree)
     except (re.error, RecursionError, ValueError, OverflowError, TypeError):
         return None

@@ -107,16 +107,19 @@ def request_nusd(
 ) -> float | None:
     """Return the most that a request costs, in nano-dollars; None when an endpoint is unpriced.
 
-    That is one answer of the dearest endpoint of the plan, twice where there is a hedge, and one of the dearest of
-    those that `escalate` and `shadow` ask besides. An attempt that fails is not billed.
+    That is one answer of the dearest endpoint of the plan; with `hedge` also the prompt once more, which the loser has
+    read; and one of the dearest of those that `escalate` and `shadow` ask besides. An attempt that fails is not billed.
     """
 
     def dearest(some: Iterable[int]) -> float | None:
         costs = [answer_nusd(table[index], options, prompt, output) for index in some]
         return None if None in costs else max((cost for cost in costs if cost is not None), default=0.0)
 
-    parts = [dearest(endpoints), *(dearest(some) for some in aside)]
+    asked = list(endpoints)
+    parts = [dearest(asked), *(dearest(some) for some in aside)]
     if None in parts:
         return None
-    first, *others = [part for part in parts if part is not None]
-    return first * (1 if options.hedge is None else 2) + sum(others)
+    total = sum(part for part in parts if part is not None)
+    if options.hedge is not None and len(set(asked)) > 1:
+        total += prompt * max(table[index].price_in or 0 for index in asked) / 1e6
+    return total

@@ -98,4 +98,25 @@ WARNINGS: dict[str, tuple[str, str, str, str]] = {
         'model m { serve p "m"  serve q "m" }\nmodel n { serve q "n" }\n'
         "guard residency: require region == eu\npolicy main { otherwise -> m else n }",
     ),
+    "W514": (
+        "plan that a guard can empty",
+        "The rule decides requests for which guards exclude every endpoint of its targets; they get a `404`. The "
+        "witness is one of them. Models that the client names (`requested`) are its own choice and do not count.",
+        'provider p { url "https://p.example/v1"  region us }\nprovider q { url "https://q.example/v1"  region eu }\n'
+        'model m { serve p "m" }\nmodel n { serve q "n" }\n'
+        "guard residency: when header.x-country == de require region == eu\n"
+        "policy main { a: when stream -> m  otherwise -> m else n }",
+        'provider p { url "https://p.example/v1"  region us }\nprovider q { url "https://q.example/v1"  region eu }\n'
+        'model m { serve p "m" }\nmodel n { serve q "n" }\n'
+        "guard residency: when header.x-country == de require region == eu\n"
+        "policy main { a: when stream -> m else n  otherwise -> m else n }",
+    ),
+    "W515": (
+        "unknown",
+        "Whether the rule ever decides, or the assertion holds, was not found out. There are too many cases to look at "
+        "(`pip install pointsman[analysis]` brings a solver that looks further), a price or a limit is not known, or a "
+        "request that would show it could not be made.",
+        "guard quick: require ttft.p95 < 1s\nassert never ttft.p95 > 2s",
+        "guard quick: require ttft.p95 < 1s",
+    ),
 }

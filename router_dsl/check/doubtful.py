@@ -9,7 +9,8 @@ from router_dsl.analyse.plans import never_required, plans_of
 from router_dsl.analyse.regions import UNKNOWN_HELP, Regions, regions_of
 from router_dsl.analyse.rules import never_deciding
 from router_dsl.analyse.space import Space, TooWideError
-from router_dsl.check import reach
+from router_dsl.analyse.witness import Oracle
+from router_dsl.check import claimed, reach
 from router_dsl.check.models import Catalog
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope
@@ -25,8 +26,15 @@ MUCH_SMALLER = 0.5
 TOKENS = ("prompt.tokens", "request.tokens")
 
 
-def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
-    """Report doubtful rules of a program without errors; its policies stand in the order of the scope's."""
+def warn(program: Program, scope: Scope, catalog: Catalog, oracle: Oracle | None) -> None:
+    """Report doubtful rules of a program without errors, and assertions that are false.
+
+    Args:
+        program: Its policies stand in the order of the scope's.
+        scope: The names it was made from.
+        catalog: Its models.
+        oracle: Makes and confirms requests; without it nothing is reported that needs one.
+    """
     regions = regions_of(program)
     dead: set[tuple[str, int]] = set()
     for policy, node in zip(program.policies, scope.policies.values(), strict=True):
@@ -36,7 +44,10 @@ def warn(program: Program, scope: Scope, catalog: Catalog) -> None:
                 _repeated(rule.action, rule_node.action, scope.report)
                 _small_fallbacks(rule, rule.action, rule_node.action, catalog, scope.report)
     _pointless(program, scope, regions)
-    reach.warn(plans_of(regions), scope, dead)
+    plans = plans_of(regions)
+    reach.warn(plans, scope, dead)
+    if oracle is not None:
+        claimed.warn(plans, scope, dead, oracle)
     _unpriced(program, scope, catalog)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from router_dsl import ast, load
+from router_dsl.analyse.witness import Oracle
 from router_dsl.check import doubtful, guards, models, own_facts, policies, providers, trials, unused
 from router_dsl.check.asked import Paths
 from router_dsl.check.conditions import Conditions
@@ -17,9 +18,15 @@ from router_dsl.compile.build import refusals
 from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order
 
+OracleOf = Callable[[Program], Oracle]
+
 
 def check(
-    files: Sequence[ast.File], reported: Sequence[Diagnostic] = (), *, broken: bool = False
+    files: Sequence[ast.File],
+    reported: Sequence[Diagnostic] = (),
+    *,
+    broken: bool = False,
+    oracle_of: OracleOf | None = None,
 ) -> tuple[Program | None, list[Diagnostic]]:
     """Return the program that the files mean, or None when there is an error; and all findings, in order.
 
@@ -31,18 +38,20 @@ def check(
         files: The root file first, then every file it imports, as `load.load` gives them.
         reported: What `load.load` found; not repeated in the result.
         broken: There are errors already, whether or not `reported` has them.
+        oracle_of: Gives what makes requests to a program and decides them. Without it assertions are not judged, and
+            what only a request can show is not reported.
     """
     broken = broken or any(finding.severity == "error" for finding in reported)
     sources = [file.span.source for file in files]
     report = Report(sources, broken, reported, imports_lost=broken and _imports_lost(files))
-    program = _program(collect(files, report), broken)
+    program = _program(collect(files, report), broken, oracle_of)
     if broken or report.has_errors:
         return None, in_order(report.diagnostics)
     refused = refusals(program, files)
     return (None if refused else program), in_order([*report.diagnostics, *refused])
 
 
-def _program(scope: Scope, broken: bool) -> Program:
+def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None) -> Program:
     paths = Paths(scope)
     conditions = Conditions(scope, paths)
     own = own_facts.resolve(scope)
@@ -70,7 +79,7 @@ def _program(scope: Scope, broken: bool) -> Program:
     # With an error about, what is unused or never decides may be the error's doing.
     if not broken and not scope.report.has_errors:
         unused.warn(scope, targets)
-        doubtful.warn(program, scope, catalog)
+        doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
     return program
 
 

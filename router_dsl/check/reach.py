@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from router_dsl import ast
 from router_dsl.analyse.plans import Plans, Way, never_required
+from router_dsl.analyse.regions import needing
 from router_dsl.analyse.search import BudgetError
 from router_dsl.analyse.space import Box, TooWideError
 from router_dsl.check.scope import Scope
-from router_dsl.plan import Cond, Endpoints, Guard, Policy, Split, Target, Use
+from router_dsl.plan import Cond, Endpoints, Guard, Not, Policy, Split, Target, Use
 
 
 def warn(plans: Plans, scope: Scope, dead: set[tuple[str, int]]) -> None:
@@ -82,12 +83,22 @@ def unreachable(
             return None
         usable = plans.regions.space.meet([boxes, plans.able(endpoint)])
         if not usable or next(plans.left(way, usable), None) is None:
-            lacking |= dict.fromkeys(needed)
+            lacking |= dict.fromkeys(_asked_for(plans, way, boxes, needed))
         elif next(plans.left(way, usable, refusing), None) is not None:
             return None
         else:
             refused.append((usable, refusing))
     return _reason(_fewest(plans, way, refused), list(lacking), outside=outside)
+
+
+def _asked_for(plans: Plans, way: Way, boxes: list[Box], lacking: list[str]) -> list[str]:
+    """Return which of these features every request asks for; all of them when it is now one, now another."""
+    space = plans.regions.space
+
+    def is_needed(fact: str) -> bool:
+        return next(plans.left(way, space.meet([boxes, space.boxes(Not(needing(fact)))])), None) is None
+
+    return [fact for fact in lacking if is_needed(fact)] or lacking
 
 
 def _fewest(plans: Plans, way: Way, refused: list[tuple[list[Box], list[str]]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router_dsl import ast
@@ -29,9 +29,16 @@ class Report:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     has_errors: bool = False
 
-    def add(self, code: str, message: str, span: Span, help: str | None = None) -> None:
+    def add(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        help: str | None = None,
+        witness: Mapping[str, object] | None = None,
+    ) -> None:
         """Record a finding; `message` is one line, lower case, the author's text in backticks."""
-        self.diagnostics.append(Diagnostic(code, message, span, help))
+        self.diagnostics.append(Diagnostic(code, message, span, help, witness))
         self.has_errors = self.has_errors or code.startswith("E")
 
     def unknown(

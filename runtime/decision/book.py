@@ -83,15 +83,21 @@ class Book:
     Args:
         plan: The decoded artefact.
         unconfigured: Endpoints that cannot be used here (their provider's key is not set), by index.
+        engines: What decides each policy instead of the plan's trees.
     """
 
-    def __init__(self, plan: Plan, unconfigured: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        unconfigured: Collection[int] = (),
+        engines: Mapping[str, engine.Decide] | None = None,
+    ) -> None:
         program = plan.program
         self.plan = plan
         self.program: Program = program
         self.endpoints: tuple[Endpoint, ...] = program.endpoints
         self.unconfigured = frozenset(unconfigured)
-        self.engines = engine.load(plan)
+        self.engines = engine.load(plan) if engines is None else engines
         self.policies = {policy.name: policy for policy in program.policies}
         self.default = program.policies[0].name
         self.fixed = [fixed_facts(program, endpoint) for endpoint in program.endpoints]

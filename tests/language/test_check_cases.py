@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router_dsl.check.program import check
+from handlers.checked import check
 from router_dsl.load import load_text
 from router_dsl.source import Diagnostic, in_order, render
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from handlers.checked import check
 from router_dsl import docs
-from router_dsl.check.program import check
 from router_dsl.codes import CODES, complete
 from router_dsl.load import load
 from router_dsl.source import Diagnostic

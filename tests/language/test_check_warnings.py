@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from router_dsl.check.program import check
+from handlers.checked import check
 from router_dsl.load import load, load_text
 from router_dsl.plan import And, Atom, Cond, Named, Not, Or, Range, Scalar
 

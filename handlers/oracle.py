@@ -1,0 +1,140 @@
+"""Witnesses made and confirmed: a request is written, decided by the code that serves, and made small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from handlers.asking import Parts, UnsayableError, requested
+from handlers.cli import facts_said
+from handlers.cli.request_file import RequestFileError, Written
+from router_dsl import interpret
+from router_dsl.analyse.witness import Ask, Request, Seen
+from router_dsl.analyse.witness import Facts as SomeFacts
+from router_dsl.plan import FORMAT, Certificate, Plan, Program, Scalar, Split, Use
+from runtime.decision.book import Book
+from runtime.decision.facts import Facts
+from runtime.decision.naming import WishError
+from runtime.decision.rehearsal import Scripted
+from runtime.decision.route import UnknownPolicyError, route
+
+DRAWS = (0.0, 0.999, 0.5, 0.25, 0.75)
+"""Random numbers that a request is tried with, besides one in every arm of a split."""
+
+_MOST_DRAWS = 32
+
+
+@dataclass(slots=True)
+class Requests:
+    """Requests to one program, decided as its rules mean, by the code that serves otherwise."""
+
+    program: Program
+    _book: Book | None = field(default=None, repr=False)
+    _draws: tuple[float, ...] = ()
+
+    def of(self, policy: str) -> Ask:
+        """Return what makes requests to one policy."""
+        return partial(self._ask, policy)
+
+    def _ask(self, policy: str, facts: SomeFacts, claim: Callable[[Seen], bool]) -> Request | None:
+        try:
+            parts = requested(self.program, policy, facts, self._tokens)
+        except UnsayableError:
+            return None
+        for draw in self.draws:
+            tried = {**parts, "random": draw} if draw else parts
+            if self._holds(tried, claim):
+                return self._smallest(tried, claim)
+        return None
+
+    def _holds(self, parts: Parts, claim: Callable[[Seen], bool]) -> bool:
+        seen = self.seen(parts)
+        return seen is not None and claim(seen)
+
+    def seen(self, parts: Request) -> Seen | None:
+        """Return what becomes of a request, None when it is refused before any rule is asked."""
+        book = self.book
+        try:
+            written = Written(json.dumps(parts))
+            given: dict[str, Scalar | None] = {} if written.names_model else {"model": None}
+            given.update(facts_said.fact(self.program, f"{name}={value}") for name, value in written.said.items())
+            facts = Facts(written.call, self.program, Scripted(), given)
+            found = route(book, None, facts, Scripted(), written.draw)
+        except (RequestFileError, facts_said.SaidError, UnknownPolicyError, WishError):
+            return None
+        return Seen(
+            rules=tuple((step.policy.name, step.index) for step in found.steps),
+            candidates=tuple(candidate.endpoint for candidate in found.candidates),
+            attempts=found.attempts,
+            escalation=found.escalation,
+            shadow=found.shadow,
+            options=found.options,
+            why=found.why,
+            status=found.status,
+            message=found.message,
+            facts=facts,
+        )
+
+    def _tokens(self, parts: Parts) -> int:
+        written = Written(json.dumps(parts))
+        count = Facts(written.call, self.program, Scripted())["prompt.tokens"]
+        return int(count) if isinstance(count, int | float) else 0
+
+    def _smallest(self, parts: Parts, claim: Callable[[Seen], bool]) -> Parts:
+        """Return the request without what the claim does not need."""
+        again = True
+        while again:
+            again = False
+            for smaller in _without_one(parts):
+                if self._holds(smaller, claim):
+                    parts, again = smaller, True
+                    break
+        return parts
+
+    @property
+    def book(self) -> Book:
+        """The program, ready to decide; its engines are the meaning itself."""
+        if self._book is None:
+            plan = Plan(FORMAT, "", "", self.program, {}, Certificate("", 0, 0))
+            engines = {policy.name: partial(interpret.decide, policy) for policy in self.program.policies}
+            self._book = Book(plan, engines=engines)
+        return self._book
+
+    @property
+    def draws(self) -> tuple[float, ...]:
+        """Random numbers worth trying."""
+        if not self._draws:
+            arms = {middle for split in _splits(self.program) for middle in _middles(split)}
+            self._draws = tuple(dict.fromkeys([*DRAWS, *sorted(arms)]))[:_MOST_DRAWS]
+        return self._draws
+
+
+def _splits(program: Program) -> Iterator[Split]:
+    for policy in program.policies:
+        for rule in policy.rules:
+            if isinstance(rule.action, Use):
+                yield from (target for target in rule.action.targets if isinstance(target, Split))
+
+
+def _middles(split: Split) -> Iterator[float]:
+    whole, start = sum(share for share, _ in split.shares), 0.0
+    for share, _ in split.shares:
+        yield round((start + share / 2) / whole, 6)
+        start += share
+
+
+def _without_one(parts: Parts) -> Iterator[Parts]:
+    """Give the request with one thing less: a part, an entry of a part, an entry of the metadata."""
+    for name, part in parts.items():
+        if name != "body":  # a request without a model is none
+            yield {key: value for key, value in parts.items() if key != name}
+        if isinstance(part, dict):
+            for entry, inner in part.items():
+                if (name, entry) != ("body", "model"):
+                    yield {**parts, name: {key: value for key, value in part.items() if key != entry}}
+                if isinstance(inner, dict) and entry == "metadata":
+                    for one in inner:
+                        rest = {key: value for key, value in inner.items() if key != one}
+                        yield {**parts, name: {**part, entry: rest}}
