@@ -171,7 +171,7 @@ def test_missing_prices() -> None:
     assert codes("policy main { otherwise -> free }", free) == []
     assert codes("policy main { otherwise -> free }", free + "defaults { by price }\n") == ["W508"]
     assert codes("policy main { otherwise -> free }\nassert cost <= $1", free) == ["W508"]
-    assert codes("policy main { otherwise -> big }\nassert cost <= $1", free) == []
+    assert codes("policy main { otherwise -> big }\nassert cost <= $2", free) == []
 
 
 def unused(text: str) -> list[str]:
