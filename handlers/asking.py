@@ -14,16 +14,12 @@ from router_dsl.plan import Program
 from runtime.decision import tokens
 from runtime.decision.facts import address
 from runtime.decision.rehearsal import BASELINE_NOW_S
+from runtime.serve.paths import INFERENCE
 
 Parts = dict[str, object]
 """A request as `explain --request` takes it."""
 
-PATHS = {
-    "completions": "/v1/completions",
-    "responses": "/v1/responses",
-    "messages": "/v1/messages",
-    "embeddings": "/v1/embeddings",
-}
+PATHS = {api: path for path, api in INFERENCE.items()}
 
 _TEXTS = {
     "latin": "Hello", "cyrillic": "Привет", "greek": "Γειά", "arabic": "مرحبا", "hebrew": "שלום", "han": "你好世界",
