@@ -29,6 +29,8 @@ def record(book: Book, route: Route, facts: Facts) -> dict[str, object]:
     told["skipped"] = _skipped(route.steps[0], facts)
     told["attempts_max"] = len(route.attempts)
     told["attempts"] = [book.endpoints[endpoint].id for endpoint in route.attempts]
+    if route.explores is not None:
+        told["explores"] = book.endpoints[route.explores].id
     if route.escalation:
         told["escalation"] = [book.endpoints[endpoint].id for endpoint in route.escalation]
     if route.shadow:

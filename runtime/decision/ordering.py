@@ -18,6 +18,11 @@ FREE_DISCOUNT = 10.0
 MEASURED_AS: dict[Metric, str] = {"latency": "ttft.p50", "speed": "speed"}
 
 
+# Of the requests that are ordered by what was measured: so many may go to an endpoint that would not be first, to learn
+# how it is by now. An endpoint that was slow once would otherwise never be asked again, and a new one never first.
+EXPLORE = 0.02
+
+
 @dataclass(slots=True)
 class Draw:
     """The one random number of a request, spent in pieces that stay independent.
@@ -105,6 +110,23 @@ def order(
         return _drawn(endpoints, _balance_weights([cost(e) for e in endpoints]), draw)
     values = _values(metric, endpoints, cost, table, state)
     return [endpoint for _, endpoint in sorted(zip(values, endpoints, strict=True), key=lambda pair: pair[0])]
+
+
+def is_measured(by: Sequence[tuple[Metric, float]]) -> bool:
+    """Whether an order depends on what was measured of the endpoints."""
+    return any(metric in MEASURED_AS for metric, _ in by)
+
+
+def curiosity(ordered: Sequence[int], state: State, draw: Draw) -> int | None:
+    """Return the endpoint that is asked before the first of an order, to find out how it is; mostly None.
+
+    Only those in service of which nothing recent is known are worth it. At most `EXPLORE` of all draws choose one.
+    """
+    first = next((endpoint for endpoint in ordered if state.in_service(endpoint)), None)
+    stale = [e for e in ordered if e != first and state.is_stale(e) and state.in_service(e)]
+    if not stale or not draw.pick((1.0 - EXPLORE, EXPLORE)):
+        return None
+    return stale[draw.pick([1.0] * len(stale))]
 
 
 def _drawn(endpoints: Sequence[int], weights: Sequence[float], draw: Draw) -> list[int]:

@@ -41,6 +41,10 @@ class Scripted:
         """1 when full."""
         return 1.0 if endpoint in self.full else 0.0
 
+    def is_stale(self, endpoint: int) -> bool:
+        """Never: a test is about what the policy says."""
+        return False
+
     def is_over(self, limit: str) -> bool:
         """Whether the test says so."""
         return limit in self.over

@@ -65,6 +65,7 @@ class Route(msgspec.Struct, frozen=True):
         options: Those of the deciding rule.
         escalation: As `attempts`, for asking the stronger model of `escalate`; empty without one.
         shadow: Endpoints that may be sent a copy, best first; empty without a `shadow`.
+        explores: An endpoint that comes first only to find out how it is by now, or None.
         wishes: What the client wished of it, None when it only named a model.
         why: Why there is nothing to try, else None.
         status, message: Of a rejection; 0 and empty otherwise.
@@ -82,6 +83,7 @@ class Route(msgspec.Struct, frozen=True):
     escalation: tuple[int, ...] = ()
     shadow: tuple[int, ...] = ()
     wishes: Wishes | None = None
+    explores: int | None = None
     param: str | None = None
 
     @property
@@ -103,8 +105,8 @@ class _Search:
     """The work on one request: what has been found so far."""
 
     __slots__ = (
-        "asked_unknown", "book", "draw", "excluded", "facts", "forbidden", "foreign", "groups", "lead", "outer",
-        "state", "steps", "wishes",
+        "asked_unknown", "book", "draw", "excluded", "explores", "facts", "forbidden", "foreign", "groups",
+        "is_curious", "lead", "outer", "state", "steps", "wishes",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +131,8 @@ class _Search:
         self.groups: list[Group] = []
         self.excluded: dict[int, str] = {}
         self.asked_unknown = False
+        self.explores: int | None = None
+        self.is_curious = True
         # The action whose options hold for the whole request: the first with a target of its own, since a rule that
         # does nothing but call a policy leaves the request to it; and the `where` of the rules that called it.
         self.lead: ReadyUse | None = None
@@ -302,7 +306,15 @@ class _Search:
             # A cached read must be worth something: cheaper than a fresh one, or unpriced.
             warm = [e for e in ordered if _caches(table[e].price_cached, table[e].price_in)]
             return ordering.rendezvous(key, warm, table) + [e for e in ordered if e not in warm]
-        return ordered
+        return self._curious(ordered) if ordering.is_measured(by) else ordered
+
+    def _curious(self, ordered: list[int]) -> list[int]:
+        """Put what is to be found out about before the rest, in the first target alone: once a request."""
+        if not self.is_curious or self.groups or len(ordered) < 2:
+            return ordered
+        self.is_curious = False
+        self.explores = ordering.curiosity(ordered, self.state, self.draw)
+        return ordered if self.explores is None else [self.explores, *(e for e in ordered if e != self.explores)]
 
     def cost(self, endpoint: int) -> float | None:
         """Estimated cost of this request, in nano-dollars times a million; None when unpriced."""
@@ -412,8 +424,9 @@ def _concluded(search: _Search) -> Route:
             shadow = tuple(candidate.endpoint for candidate in search.aside(options.shadow.target, 1)[1])
         excluded = _exclusions(search)
         return Route(
-            steps, candidates, excluded, attempts, options, escalation=escalation, shadow=shadow, wishes=search.wishes
-        )
+            steps, candidates, excluded, attempts, options, escalation=escalation, shadow=shadow, wishes=search.wishes,
+            explores=search.explores,
+        )  # fmt: skip
     excluded = _exclusions(search)
     last = steps[-1].rule
     if isinstance(last.action, Reject):

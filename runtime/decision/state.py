@@ -20,6 +20,10 @@ class State(Protocol):
         """Return attempts in flight over capacity; 0 when nothing is in flight."""
         ...
 
+    def is_stale(self, endpoint: int) -> bool:
+        """Whether what is known of it is old, or nothing is: one request may find out."""
+        ...
+
     def is_over(self, limit: str) -> bool:
         """Whether the soft limit of that name is exceeded for the request at hand."""
         ...
@@ -39,6 +43,10 @@ class Calm:
     def load(self, endpoint: int) -> float:
         """Nothing is in flight."""
         return 0.0
+
+    def is_stale(self, endpoint: int) -> bool:
+        """Never: nobody is curious."""
+        return False
 
     def is_over(self, limit: str) -> bool:
         """Never."""

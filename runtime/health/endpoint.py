@@ -87,12 +87,13 @@ class EndpointHealth:
     """What was recorded about one endpoint; written by `Health` and its permits alone.
 
     Attributes:
+        asked_s: When an attempt was last begun.
         blocked_until_s: Until when regular traffic stays away: the later of cool-down and breaker.
     """
 
     __slots__ = (
-        "_cool_since_s", "_cool_until_s", "_throttles", "blocked_until_s", "breaker", "cold", "crowd", "errors", "own",
-        "shared", "silence", "speed", "ttft",
+        "_cool_since_s", "_cool_until_s", "_throttles", "asked_s", "blocked_until_s", "breaker", "cold", "crowd",
+        "errors", "own", "shared", "silence", "speed", "ttft",
     )  # fmt: skip
 
     def __init__(self, name: str, shared: Slots | None, habit: Literal["reject", "park"] | None = None) -> None:
@@ -109,6 +110,7 @@ class EndpointHealth:
         self.ttft = Histogram(SPEED_HALF_LIFE_S)
         self.speed = Ratio(SPEED_HALF_LIFE_S)
         self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
+        self.asked_s = -inf
         self._throttles = 0
         self._cool_since_s = self._cool_until_s = self.blocked_until_s = -inf
 

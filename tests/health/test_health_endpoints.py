@@ -7,7 +7,7 @@ from health_programs import program
 
 from runtime.decision.state import State
 from runtime.health import breaker, endpoint
-from runtime.health.health import USUAL_CAPACITY, Health
+from runtime.health.health import STALE_S, USUAL_CAPACITY, Health
 
 LONGEST_FIRST_PAUSE_S = breaker.FIRST_PAUSE_S * (1 + breaker.JITTER)
 
@@ -300,3 +300,13 @@ def test_the_snapshot_names_every_endpoint() -> None:
     assert (first["endpoint"], first["in_service"], first["why_not"]) == ("m@p0", False, "breaker open")
     assert (second["endpoint"], second["in_service"], second["why_not"]) == ("m@p1", True, None)
     assert second["inflight"] == 0
+
+
+def test_an_endpoint_that_nobody_asked_for_long_is_stale() -> None:
+    health = made(None, None)
+    assert health.at(1.0).is_stale(0)
+    permit = health.begin(0, 10.0)
+    assert not health.at(10.0 + STALE_S - 0.1).is_stale(0)
+    assert health.at(10.0).is_stale(1)
+    permit.success(12.0, 0.5)
+    assert health.at(10.0 + STALE_S).is_stale(0)
