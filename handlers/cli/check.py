@@ -23,17 +23,23 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a .route file, or - for standard input")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--html", type=Path, metavar="OUT", help="write a page about the policies as well")
     parser.add_argument("--no-color", action="store_true", help="print without colours")
     options = parser.parse_args(argv)
     if options.root is not None and not options.root.is_dir():
         complain(f"`{options.root}` is no folder", "`--root` takes the folder that imports may not leave")
         return USAGE
+    if options.html is not None and STDIN in options.files:
+        complain("`--html` needs files", "save the policy, then draw it")
+        return USAGE
     findings: list[Diagnostic] = []
+    by_file: dict[str, list[Diagnostic]] = {}
     programs: list[Program] = []
     unread = False
     for name in dict.fromkeys(options.files):
         program, found = check_file(name, options.root)
         findings += found
+        by_file[name] = in_order(found)
         if program is not None:
             programs.append(program)
         unread = unread or any(map(is_unread, found))
@@ -44,7 +50,23 @@ def main(argv: Sequence[str]) -> int:
         _print(findings, programs, color=wants_color(sys.stdout) and not options.no_color)
     if unread:
         return USAGE
+    if options.html is not None and not _draw(options.html, by_file, options.root):
+        return USAGE
     return FOUND if any(finding.severity == "error" for finding in findings) else OK
+
+
+def _draw(out: Path, by_file: dict[str, list[Diagnostic]], root: Path | None) -> bool:
+    """Write a page about policies; False, after a complaint, when it cannot be written."""
+    from handlers.pictures.report import report_html
+    from handlers.report import shown
+
+    page = report_html([shown(Path(name), root, findings) for name, findings in by_file.items()])
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        complain(f"`{out}`: {(error.strerror or str(error)).lower()}")
+        return False
+    return True
 
 
 def check_file(name: str, root: Path | None) -> tuple[Program | None, list[Diagnostic]]:

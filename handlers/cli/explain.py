@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     except RefusedError:
         return FOUND
     try:
-        told, found = _decide(plan, options)
+        told, found, book = _decide(plan, options)
     except RequestFileError as error:
         complain(f"`{options.request}`: {error}")
         return USAGE
@@ -44,10 +44,24 @@ def main(argv: Sequence[str]) -> int:
     except facts_said.SaidError as error:
         complain(str(error), error.help)
         return USAGE
+    if options.svg is not None:
+        return _draw(options.svg, told, found, book, options.file.name)
     if options.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         print(_tell(told, found, options.file.name, color=wants_color(sys.stdout)))
+    return OK
+
+
+def _draw(file: Path, told: Mapping[str, object], found: Route, book: Book, policy: str) -> int:
+    """Write the decision as a picture."""
+    from handlers.pictures.decision import decision_svg
+
+    try:
+        file.write_text(decision_svg(book, found, told, _tell(told, found, policy, color=False)), encoding="utf-8")
+    except OSError as error:
+        complain(f"`{file}`: {(error.strerror or str(error)).lower()}")
+        return USAGE
     return OK
 
 
@@ -66,11 +80,12 @@ def _parser() -> argparse.ArgumentParser:
                         help="a provider, a model or an endpoint MODEL@PROVIDER that is out of service")  # fmt: skip
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print the decision record as JSON")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the decision into an SVG file")
     return parser
 
 
-def _decide(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, object], Route]:
-    """Return the decision record and the route it tells of.
+def _decide(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, object], Route, Book]:
+    """Return the decision record, the route it tells of, and the policy it was made by.
 
     Raises:
         OSError: The request cannot be read.
@@ -93,7 +108,7 @@ def _decide(plan: Plan, options: argparse.Namespace) -> tuple[dict[str, object],
         raise facts_said.SaidError(f"there is no policy `{name}`", hint) from error
     except WishError as error:
         raise RequestFileError(f"`body`: {error}") from error
-    return record(book, found, facts), found
+    return record(book, found, facts), found, book
 
 
 def _read(request: str | None) -> str:

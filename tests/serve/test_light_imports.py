@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 AUTHORING = (
     "lark", "router_dsl.ast", "router_dsl.syntax", "router_dsl.load", "router_dsl.check", "router_dsl.compile",
-    "router_dsl.format", "router_dsl.testing", "router_dsl.lsp", "handlers.editor", "pygls",
+    "router_dsl.format", "router_dsl.testing", "router_dsl.lsp", "router_dsl.suite",
+    "handlers.editor", "handlers.pictures", "pygls",
 )  # fmt: skip
 FRAMEWORKS = (
     "starlette", "httpx", "httpcore", "uvicorn", "anyio", "click", "pydantic", "prometheus_client", "tomllib",

@@ -1,0 +1,74 @@
+"""What `check --html` shows of a policy file: its plan, findings, tests, and the requests that each rule takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from handlers.cli.test import run_all
+from handlers.compiled import compile_source
+from handlers.coverage import Coverage
+from handlers.generated import search_of
+from handlers.pictures.report import Region, Shown
+from router_dsl.compile.terms import facts_of
+from router_dsl.plan import And, Policy, Program
+from router_dsl.source import Diagnostic, render
+from router_dsl.suite.search import Search
+from router_dsl.suite.values import Given, written_fact, written_value
+from runtime.decision.book import Book
+
+# Which earlier rules take a part is asked of every pair: of a longer policy only those that ask the same facts.
+_MOST_PAIRS = 20_000
+_TRIES = 60
+
+
+def shown(path: Path, root: Path | None, findings: Sequence[Diagnostic]) -> Shown:
+    """Return what to show of a file that was checked."""
+    excerpts = [render(finding) for finding in findings]
+    compiled = compile_source(path, root)
+    if compiled.plan is None:
+        return Shown(path.name, None, findings, excerpts, None, (), {})
+    book = Book(compiled.plan)
+    coverage = Coverage(book.program)
+    results = run_all(book, coverage)
+    return Shown(path.name, compiled.plan, findings, excerpts, coverage, results, _regions(book.program))
+
+
+def _regions(program: Program) -> dict[tuple[str, str], Region]:
+    whole = search_of(program)
+    quick = Search(whole.facts, whole.values, _TRIES)
+    regions: dict[tuple[str, str], Region] = {}
+    left = _MOST_PAIRS
+    for policy in program.policies:
+        for index, rule in enumerate(policy.rules):
+            earlier = [before.when for before in policy.rules[:index] if before.when is not None]
+            given = whole.find(rule.when, earlier)
+            left -= index
+            behind = _behind(policy, index, quick) if left > 0 and rule.when is not None else ()
+            example = None if given is None else _written(given, program)
+            regions[policy.name, rule.label] = Region(behind, example)
+    return regions
+
+
+def _behind(policy: Policy, index: int, search: Search) -> tuple[str, ...]:
+    """Return the earlier rules that hold together with a rule."""
+    rule = policy.rules[index]
+    assert rule.when is not None
+    facts = facts_of(rule.when)
+    found = []
+    for before in policy.rules[:index]:
+        if before.when is None or (index > 100 and not facts & facts_of(before.when)):
+            continue
+        if search.find(And((before.when, rule.when)), ()) is not None:
+            found.append(before.label)
+    return tuple(found)
+
+
+def _written(given: Given, program: Program) -> str:
+    over = [fact for fact, value in given.items() if fact.startswith("over ") and value]
+    facts = [
+        f"{written_fact(fact)} {written_value(fact, value, program)}"
+        for fact, value in given.items()
+        if not fact.startswith("over ")
+    ]
+    return ", ".join([*facts, *over])
