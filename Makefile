@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-long test-model check format bench lock clean rie
+.PHONY: run test node test-long test-model check format bench lock clean rie
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
 
-test: $(VENV)/.dev ## All tests but the long ones
+test: $(VENV)/.dev node ## All tests but the long ones
 	$(BIN)/pytest -m "not long"
+
+NODE := tests/clients/node
+
+node: ## The JavaScript clients that are tested; where npm cannot install them they are skipped, loudly
+	@$(MAKE) -s --no-print-directory $(NODE)/node_modules/.package-lock.json || \
+		echo "THE JAVASCRIPT CLIENTS ARE NOT TESTED: npm is missing, or could not install them" >&2
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json $(NODE)/package.json
+	@cd $(NODE) && npm ci --silent && touch node_modules/.package-lock.json
 
 test-long: $(VENV)/.dev ## The long targets: a million differential checks, soak
 	$(BIN)/pytest -m long
