@@ -113,7 +113,7 @@ class Provider(msgspec.Struct, frozen=True):
     key_env: str | None
     key_secret: str | None
     region: str | None
-    protocol: Literal["openai", "anthropic", "sim"]
+    protocol: Literal["openai", "responses", "anthropic", "sim"]
     auth: str
     limit: int | None
     cold: Literal["reject", "park"] | None

@@ -13,10 +13,10 @@ from router_dsl.check.scope import Scope, text_of
 from router_dsl.plan import Provider
 
 KEYWORDS = ("url", "key", "region", "protocol", "auth", "limit", "cold", "wake", "tags", "header")
-PROTOCOLS = ("openai", "anthropic", "sim")
+PROTOCOLS = ("openai", "responses", "anthropic", "sim")
 COLD = ("reject", "park")
 
-Protocol = Literal["openai", "anthropic", "sim"]
+Protocol = Literal["openai", "responses", "anthropic", "sim"]
 Cold = Literal["reject", "park"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -63,7 +63,7 @@ _LISTED = frozenset({
 })  # fmt: skip
 _ENDPOINT_SIDE = ("WHERE", "REQUIRE", "NEVER")
 _WORDS: dict[str, tuple[str, ...]] = {
-    "PROTOCOL": ("openai", "anthropic", "sim"),
+    "PROTOCOL": ("openai", "responses", "anthropic", "sim"),
     "AUTH": ("bearer", "api-key"),
     "COLD": ("reject", "park"),
     "SUPPORTS": FEATURES,

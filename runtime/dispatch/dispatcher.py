@@ -247,7 +247,7 @@ class Dispatcher:
         api, body = call.api, call.body
         choices = body.choices if api in ("chat", "completions") else 1
         wants_usage = body.wants_usage or dialect == "openrouter"  # which sends it always
-        asked = Asked(bool(body.stream), choices, wants_usage, call.now_s, api)
+        asked = Asked(bool(body.stream), choices, wants_usage, call.now_s, api, call.raw)
 
         def launch(attempt: int, endpoint: int, course: Course) -> Exchange:
             protocol = self._protocols[endpoint]

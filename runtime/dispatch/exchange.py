@@ -47,6 +47,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     wants_usage: bool
     unix_s: float
     api: str = "chat"
+    raw: bytes = b"{}"
 
 
 class ClientLeftError(Exception):
@@ -214,7 +215,8 @@ class Exchange:
             self._judge_unusable(response, raw, answer)
             return
         if self._spoken != self._asked.api:
-            raw = _translation().answer(self._asked.api, self._spoken, raw, self._asked.unix_s)
+            asked = self._asked
+            raw = _translation().answer(asked.api, self._spoken, raw, asked.unix_s, asked.raw)
         head = (incoming.UNARY_CONTENT_TYPE, (b"content-length", b"%d" % len(raw)), *self._passed_on(response))
         if number == 0 and await course.deliver(head, raw):
             return
@@ -292,7 +294,9 @@ class Exchange:
         asked, spoken = self._asked, self._spoken
         passage = None
         if spoken != asked.api:
-            passage = _translation().Passage(asked.api, spoken, asked.unix_s, wants_usage=asked.wants_usage)
+            passage = _translation().Passage(
+                asked.api, spoken, asked.unix_s, wants_usage=asked.wants_usage, asked=asked.raw
+            )
         return Relay(asked.choices, wants_usage=asked.wants_usage, spoken=spoken, passage=passage)
 
     def ending(self) -> bytes:

@@ -74,7 +74,7 @@ class Relay:
         for event in sse.events(block):
             self.watch.feed(event)
             if self.is_over:
-                self.last = event if self._spoken == "messages" else b""
+                self.last = event if self._spoken in interface.NAMED else b""
                 break
             if self._passage is not None:
                 found = sse.data(event)

@@ -12,7 +12,7 @@ class Transports(dict[str, Transport]):
         if protocol == "sim":
             self["sim"] = _simulated()
         else:
-            self["openai"] = self["anthropic"] = _http()
+            self["openai"] = self["responses"] = self["anthropic"] = _http()
         return self[protocol]
 
 

@@ -12,6 +12,9 @@ from runtime.wire.sse import Head
 from runtime.wire.unary import Answer
 from runtime.wire.usage import Usage
 
+NAMED = ("messages", "responses")
+"""Interfaces whose events have names."""
+
 DONE = b"data: [DONE]\n\n"
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -48,26 +51,26 @@ class Watch(Protocol):
 
 def watch(spoken: str, choices: int) -> Watch:
     """Return a watch for a stream of a provider that is asked in this interface."""
-    if spoken != "messages":
+    if spoken not in NAMED:
         return sse.Watch(choices)
-    # Imported where it is asked for: a plan may have only providers that speak OpenAI's way.
-    from runtime.wire.named import MessagesWatch
+    # Imported where it is asked for: most plans have only providers that speak chat.
+    from runtime.wire.named import MessagesWatch, ResponsesWatch
 
-    return MessagesWatch()
+    return MessagesWatch() if spoken == "messages" else ResponsesWatch()
 
 
 def read(spoken: str, raw: bytes) -> Answer:
     """Return what a provider's whole answer says of itself."""
-    if spoken != "messages":
+    if spoken not in NAMED:
         return unary.read(raw)
-    from runtime.wire.named import read_message
+    from runtime.wire.named import read_message, read_response
 
-    return read_message(raw)
+    return read_message(raw) if spoken == "messages" else read_response(raw)
 
 
 def ending(api: str) -> bytes:
     """Return what ends a client's stream properly when the provider left it out."""
-    return MESSAGE_STOP if api == "messages" else DONE
+    return MESSAGE_STOP if api == "messages" else b":\n\n" if api == "responses" else DONE
 
 
 def broken(api: str, head: Head | None, problem: Problem, dialect: Dialect) -> bytes:
@@ -83,4 +86,10 @@ def broken(api: str, head: Head | None, problem: Problem, dialect: Dialect) -> b
         return (
             b"event: error\ndata: " + msgspec.json.encode({"type": "error", "error": problem.error(dialect)}) + b"\n\n"
         )
+    if api == "responses":
+        error = problem.error(dialect)
+        # As the interface has it, and as OpenAI's SDK must see it to raise.
+        said = {name: error[name] for name in ("code", "message", "param")}
+        event = {"type": "error", **said, "sequence_number": 0, "error_type": problem.error_type, "error": error}
+        return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
     return sse.terminal_error(head, problem, dialect)

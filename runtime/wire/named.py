@@ -136,6 +136,59 @@ class MessagesWatch(NamedWatch):
             self.usage = wire_usage.read(self._counts)
 
 
+class ResponsesWatch(NamedWatch):
+    """A stream of Responses: complete with `response.completed` or `response.incomplete`."""
+
+    def _take(self, event: Mapping[str, object]) -> None:
+        kind, response = event.get("type"), event.get("response")
+        found = response if isinstance(response, dict) else {}
+        match kind:
+            case "response.completed" | "response.incomplete":
+                self.done_seen = True
+                self.finish_reason = _ended(found)
+                self.usage = wire_usage.read(found.get("usage"))
+            case "response.failed":
+                self.error = found.get("error") or {"message": "the provider failed while answering"}
+            case str() if kind.endswith(".delta"):
+                self.content_seen = self.content_seen or bool(event.get("delta"))
+            case "response.output_item.added":
+                item = event.get("item")
+                self.content_seen = self.content_seen or (isinstance(item, dict) and item.get("type") not in _SAYING)
+
+
+_SAYING = ("message", "reasoning")
+"""Items that say nothing before their first delta."""
+
+
+def _ended(response: Mapping[object, object]) -> str | None:
+    """Return why a response ended, in the words of Responses."""
+    details = response.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, dict) else None
+    status = response.get("status")
+    return reason if isinstance(reason, str) else status if isinstance(status, str) else None
+
+
+def read_response(raw: bytes) -> Answer:
+    """Return what an answer of Responses says of itself; one in the background has nothing to say yet."""
+    found = unary.decoded(raw)
+    if not isinstance(found, dict):
+        return Answer(malformed=True)
+    output = found.get("output")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    parts = [part for item in items if isinstance(listed := item.get("content"), list) for part in listed]
+    texts = [text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)]
+    says = any(part.get("text") or part.get("refusal") for part in parts if isinstance(part, dict))
+    is_failed = found.get("status") in ("failed", "cancelled")
+    return Answer(
+        is_empty=not (says or any(item.get("type") not in _SAYING for item in items)),
+        finish_reason=_ended(found),
+        refused=_ended(found) == "content_filter",
+        text="".join(texts),
+        usage=wire_usage.read(found.get("usage")),
+        error=found.get("error") or ("failed" if is_failed else None),
+    )
+
+
 _PIECES = ("text", "thinking", "partial_json", "citation")
 
 

@@ -9,12 +9,14 @@ _OPENAI = {
     "completions": "completions",
     "embeddings": "embeddings",
     "messages": "chat",
+    "responses": "chat",
 }
 
 SPOKEN: Mapping[str, Mapping[str, str]] = {
     "openai": _OPENAI,
     "sim": _OPENAI,
-    "anthropic": {"chat": "messages", "messages": "messages"},
+    "responses": {**_OPENAI, "chat": "responses", "messages": "responses", "responses": "responses"},
+    "anthropic": {"chat": "messages", "messages": "messages", "responses": "messages"},
 }
 """By the provider's protocol and the interface called; what is missing cannot be asked there."""
 

@@ -11,7 +11,14 @@ from typing import Protocol
 
 from runtime.wire.errors import Problem, bad_request
 from runtime.wire.sse import Head
-from runtime.wire.translate import messages_answer, messages_request, messages_stream
+from runtime.wire.translate import (
+    messages_answer,
+    messages_request,
+    messages_stream,
+    responses_answer,
+    responses_request,
+    responses_stream,
+)
 from runtime.wire.translate.loose import Dropped, InexpressibleError, Json, encoded, object_of, parsed
 
 OUTPUT_DEFAULT = 4096
@@ -36,8 +43,11 @@ def request(
     """
     dropped = Dropped()
     body = object_of(parsed(raw))
-    chat = messages_request.to_chat(body, dropped) if api == "messages" else body
-    if spoken == "messages":
+    to_chat = {"messages": messages_request.to_chat, "responses": responses_request.to_chat}.get(api)
+    chat = body if to_chat is None else to_chat(body, dropped)
+    if spoken == "responses":
+        found = responses_request.from_chat(chat, dropped)
+    elif spoken == "messages":
         found = messages_request.from_chat(chat, dropped, output_default or OUTPUT_DEFAULT)
     else:
         found = messages_request.plain(chat, dropped)
@@ -62,7 +72,7 @@ def losses(api: str, spoken: str, raw: bytes) -> tuple[str, ...]:
     return request(api, spoken, raw)[1]
 
 
-def answer(api: str, spoken: str, raw: bytes, unix_s: float) -> bytes:
+def answer(api: str, spoken: str, raw: bytes, unix_s: float, asked: bytes = b"{}") -> bytes:
     """Return a whole answer, one that `unary.read` found usable, as the client's interface has it.
 
     Args:
@@ -70,11 +80,18 @@ def answer(api: str, spoken: str, raw: bytes, unix_s: float) -> bytes:
         spoken: The endpoint's.
         raw: What the endpoint sent.
         unix_s: When.
+        asked: The client's body, parts of which an answer of Responses repeats.
     """
     found = object_of(parsed(raw))
     if spoken == "messages":
         found = messages_answer.to_chat(found, int(unix_s))
-    return encoded(messages_answer.from_chat(found) if api == "messages" else found)
+    elif spoken == "responses":
+        found = responses_answer.to_chat(found)
+    if api == "messages":
+        found = messages_answer.from_chat(found)
+    elif api == "responses":
+        found = responses_answer.from_chat(found, object_of(parsed(asked)))
+    return encoded(found)
 
 
 class _Step(Protocol):
@@ -97,15 +114,20 @@ class Passage:
         spoken: The endpoint's.
         unix_s: When the request came.
         wants_usage: Whether the client wants the usage chunk of chat.
+        asked: The client's body, parts of which a stream of Responses repeats.
     """
 
-    def __init__(self, api: str, spoken: str, unix_s: float, *, wants_usage: bool) -> None:
+    def __init__(self, api: str, spoken: str, unix_s: float, *, wants_usage: bool, asked: bytes = b"{}") -> None:
         self._steps: list[_Step] = []
+        wants_usage = wants_usage or api != "chat"
         if spoken == "messages":
-            to_chat = messages_stream.MessagesToChat(int(unix_s), wants_usage=wants_usage or api != "chat")
-            self._steps.append(to_chat)
+            self._steps.append(messages_stream.MessagesToChat(int(unix_s), wants_usage=wants_usage))
+        elif spoken == "responses":
+            self._steps.append(responses_stream.ResponsesToChat(wants_usage=wants_usage))
         if api == "messages":
             self._steps.append(messages_stream.ChatToMessages())
+        elif api == "responses":
+            self._steps.append(responses_stream.ChatToResponses(object_of(parsed(asked)), int(unix_s)))
         self._write: Callable[[Json], bytes] = chat_event if api == "chat" else named_event
         self._is_chat = api == "chat"
         self._unix_s = unix_s
