@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router_dsl.plan import Plan
 from router_dsl.seal import Key, open_plan
-from router_dsl.source import Diagnostic, in_order
+
+if TYPE_CHECKING:
+    from router_dsl.source import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def compile_source(path: Path, root: Path | None = None) -> Compiled:
     from handlers.checked import check
     from router_dsl.compile.build import build, source_digest
     from router_dsl.load import load
+    from router_dsl.source import in_order
 
     files, found = load(path, root)
     if not files:

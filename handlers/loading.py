@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from handlers import plan_cache
 from handlers.cli.output import complain, show
 from handlers.compiled import Compiled, compile_file
 from handlers.route_source import RouteSource
@@ -80,7 +82,7 @@ def _compiled(file: Path, root: Path | None, keys: Sequence[Key]) -> Compiled:
                 "serve what `pointsman build --sign` makes of it",
             )
             raise RefusedError
-        compiled = compile_file(file, root, keys)
+        compiled = compile_file(file, root, keys) if file.suffix == ".plan" else _from_source(file, root)
     except OSError as error:
         complain(f"`{file}`: {(error.strerror or str(error)).lower()}")
         raise NoFileError from error
@@ -94,6 +96,19 @@ def _compiled(file: Path, root: Path | None, keys: Sequence[Key]) -> Compiled:
     if compiled.plan is None:
         complain(f"`{file}` does not compile")
         raise RefusedError
+    return compiled
+
+
+def _from_source(file: Path, root: Path | None) -> Compiled:
+    """Return the plan of a `.route`, compiled now or lately."""
+    found = plan_cache.find(file, root)
+    if found is not None:
+        return Compiled(found[0], [], found[1])
+    began_ns = time.time_ns()
+    compiled = compile_file(file, root)
+    if compiled.plan is not None and not compiled.diagnostics:
+        plan_cache.keep(file, root, compiled.plan, compiled.files, began_ns)
+    gc.collect()  # what compiling leaves behind, before a server freezes what it finds
     return compiled
 
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -63,6 +62,8 @@ class RouteSource:
         return None if tag == known else await self._build()
 
     async def _build(self) -> Fetched:
+        from tempfile import TemporaryDirectory  # most policies never change while they are served
+
         began_ns = time.time_ns()
         with TemporaryDirectory(prefix="pointsman-") as folder:
             output = Path(folder) / "policy.plan"

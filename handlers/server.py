@@ -95,9 +95,9 @@ def _settle_garbage() -> None:
 
     Requests leave next to no cycles behind, and the plan and the code are never garbage.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 def _config(app: App, router: Router) -> Config:

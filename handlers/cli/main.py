@@ -7,7 +7,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
@@ -26,9 +25,8 @@ COMMANDS = {
     "lsp": "the language server that editors start",
 }
 
-BRIEF = tuple(name for name in COMMANDS if name not in ("serve", "lsp"))
-"""Commands that build their trees and end. Searching those for cycles, of which there are none, took a fifth to a third
-of their time at 10,000 rules (two shared cores, 2026-11), and finding none saved no memory."""
+LASTING = ("lsp",)
+"""Commands that go on building trees for hours."""
 
 INTERRUPTED = 130
 """What shells report for a command ended by Ctrl-C."""
@@ -76,6 +74,8 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"pointsman {_version()}")
         return OK
     if first not in commands:
+        from difflib import get_close_matches  # for slips alone
+
         near = get_close_matches(first, commands, n=1)
         kind = "option" if first.startswith("-") else "command"
         complain(f"unknown {kind} `{first}`", f"did you mean `{near[0]}`?" if near else "see `pointsman --help`")
@@ -84,8 +84,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _command(name: str, arguments: Sequence[str]) -> int:
+    # Commands build their trees and end, and a server begins to collect when it is ready. Searching those trees for
+    # cycles, of which there are none, took a fifth to a third of the time at 10,000 rules and a tenth of a start (two
+    # shared cores, 2026-11), and finding none saved no memory.
     collecting = gc.isenabled()
-    if name in BRIEF:
+    if name not in LASTING:
         gc.disable()
     try:
         return cast("Command", import_module(f"handlers.cli.{name}")).main(arguments)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from router_dsl.source import Diagnostic, in_order, render
+if TYPE_CHECKING:
+    from router_dsl.source import Diagnostic
 
 OK = 0
 FOUND = 1
@@ -44,6 +45,12 @@ def complain(message: str, help: str | None = None) -> None:
 
 def show(diagnostics: Iterable[Diagnostic], stream: TextIO) -> None:
     """Print findings about a policy, in order, with the lines they are about."""
+    found = list(diagnostics)
+    if not found:
+        return
+    # Imported where there is something to show: serving a plan has no sources.
+    from router_dsl.source import in_order, render
+
     color = wants_color(stream)
-    for diagnostic in in_order(diagnostics):
+    for diagnostic in in_order(found):
         print(render(diagnostic, color=color), end="\n\n", file=stream)
