@@ -35,10 +35,21 @@ class LoopClock:
     milliseconds. `perf_counter` is monotonic too, and what serving measures its own time with.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     def now_s(self) -> float:
         """Return the monotonic time."""
         return time.perf_counter()
 
     def ring(self, at_s: float, then: Callable[[], None]) -> Alarm:
         """Call `then` from the loop once its time has come."""
-        return asyncio.get_running_loop().call_later(max(0.0, at_s - time.perf_counter()), then)
+        loop = self._loop = running_loop(self._loop)
+        return loop.call_later(max(0.0, at_s - time.perf_counter()), then)
+
+
+def running_loop(known: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+    """Return the running loop, which is the one that its caller has known unless that is closed.
+
+    Asking costs a system call, since a process may have forked.
+    """
+    return asyncio.get_running_loop() if known is None or known.is_closed() else known

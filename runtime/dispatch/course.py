@@ -85,6 +85,7 @@ class Course:
         clock: Time and alarms.
         launch: Makes the exchange of an attempt (its number) at an endpoint (its index).
         rouse: Told which endpoint failed, in case it sleeps; None where nobody can be woken.
+        loop: The running loop.
 
     Attributes:
         began_s: When it began, by the clock.
@@ -114,7 +115,8 @@ class Course:
         health: Health,
         clock: Clock,
         launch: Callable[[int, int, Course], Exchange],
-        rouse: Callable[[int], None] | None = None,
+        rouse: Callable[[int], None] | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._begin_flow = begin_flow
         self._opening = opening
@@ -124,7 +126,7 @@ class Course:
         self._clock = clock
         self._launch = launch
         self._rouse = rouse
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._stretch = Stretch(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self.began_s = clock.now_s()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from runtime.decision.facts import Call, Facts
 from runtime.decision.route import Route
 from runtime.decision.state import Calm
 from runtime.dispatch.background import Background
-from runtime.dispatch.clock import Clock, LoopClock
+from runtime.dispatch.clock import Clock, LoopClock, running_loop
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
 from runtime.dispatch.outgoing import Addresses
@@ -105,6 +106,7 @@ class Dispatcher:
             self._background, self._copies = heir_of._background, heir_of._copies
             self._courses = heir_of._courses
         self._digest = digest
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._cache: Cache | None = None
         self._rouse: Callable[[int], None] | None = None
         if any(provider.wake is not None for provider in program.providers):
@@ -263,7 +265,8 @@ class Dispatcher:
             await self._farewell(course, finish, dialect)
 
         opening = (first, options) if hedging is None else None
-        course = Course(begin_flow, opening, client, self._names, self._health, self._clock, launch, self._rouse)
+        loop = self._loop = running_loop(self._loop)
+        course = Course(begin_flow, opening, client, self._names, self._health, self._clock, launch, self._rouse, loop)
         if role == "plan":
             self._retries.earn(course.began_s)
         self._courses.add(course)

@@ -37,7 +37,7 @@ class Http1Response:
     """An answer whose head has arrived or is awaited; also what the parser tells about it."""
 
     __slots__ = (
-        "_bug", "_chunks", "_connection", "_error", "_fields", "_head_bytes", "_is_head_request", "_is_interim",
+        "_bug", "_chunks", "_connection", "_error", "_fields", "_is_head_request", "_is_interim",
         "_loop", "_size", "_waiter", "begun", "headers", "is_complete", "is_paused", "keep_s", "keeps_connection",
         "quiet_bytes", "refused", "status", "take", "until_close",
     )  # fmt: skip
@@ -57,7 +57,6 @@ class Http1Response:
         self._is_head_request = is_head_request
         self._loop = loop
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
         self._chunks: list[bytes] = []
         self._size = 0
         self._is_interim = False
@@ -154,13 +153,8 @@ class Http1Response:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is ignored."""
-        if self.status:
-            return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes <= MOST_HEAD_BYTES and len(self._fields) < MOST_HEADERS:
-            self._fields.append((name.lower(), value.rstrip(b" \t")))
-        else:
-            self.refused = "the head of the answer is too long"
+        if not self.status:
+            self._fields.append((name, value))  # the connection bounds the bytes of a head
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -171,8 +165,16 @@ class Http1Response:
         self._is_interim = 100 <= status < 200
         if self._is_interim:
             return
+        if len(self._fields) > MOST_HEADERS or (
+            # Counts a body that came along with the head; only then is the head worth an exact count.
+            self.quiet_bytes > MOST_HEAD_BYTES
+            and sum(len(name) + len(value) for name, value in self._fields) > MOST_HEAD_BYTES
+        ):
+            self.refused = "the head of the answer is too long"
+            return
         connection, codings, is_sized = b"", b"", False
-        for name, value in self._fields:
+        fields = [(name.lower(), value.rstrip(b" \t")) for name, value in self._fields]
+        for name, value in fields:
             if name == b"connection":
                 connection += b"," + value
             elif name == b"transfer-encoding":
@@ -184,7 +186,7 @@ class Http1Response:
         if codings and codings.lower().strip(b", \t") != b"chunked":
             self.refused = "the answer has a transfer coding that was not asked for"
             return
-        self.headers = passed_on(self._fields, connection)
+        self.headers = passed_on(fields, connection)
         self.status = status
         if self._is_head_request:
             self.is_complete = True

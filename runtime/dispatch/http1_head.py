@@ -88,8 +88,11 @@ def passed_on(fields: list[tuple[bytes, bytes]], connection: bytes) -> Headers:
 
     Source: RFC 9110, section 7.6.1.
     """
-    listed = {name.strip().lower() for name in connection.split(b",")} if connection else frozenset()
-    return tuple(field for field in fields if field[0] not in HOP_BY_HOP and field[0] not in listed)
+    kept = [field for field in fields if field[0] not in HOP_BY_HOP]
+    if connection:
+        listed = {name.strip().lower() for name in connection.split(b",")}
+        kept = [field for field in kept if field[0] not in listed]
+    return tuple(kept)
 
 
 HOP_BY_HOP = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
@@ -94,9 +94,20 @@ def _is_allowed(router: Router, allowed: Collection[str], model: str) -> bool:
 
 
 async def body_of(
-    scope: Scope, headers: Mapping[str, str], receive: Receive, limit_bytes: int
+    scope: Scope,
+    headers: Mapping[str, str],
+    receive: Receive,
+    limit_bytes: int,
+    take: Callable[[], bytes | None] = lambda: None,
 ) -> bytes | Problem | Unread:
     """Return the request's body, or what is wrong with it.
+
+    Args:
+        scope: Of the request.
+        headers: Likewise.
+        receive: Gives the body, piece by piece.
+        limit_bytes: The most that is read.
+        take: Gives all of it at once, if it is there.
 
     Raises:
         ClientLeftError: The client left before the end of the body.
@@ -107,6 +118,9 @@ async def body_of(
     length = headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > limit_bytes:
         return Unread(too_large(limit_bytes))
+    whole = take()
+    if whole is not None:
+        return whole if len(whole) <= limit_bytes else too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0
     while True:

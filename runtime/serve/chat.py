@@ -49,7 +49,7 @@ async def serve(
     Raises:
         asking.ClientLeftError: The client left before its request was complete.
     """
-    found = await _read(router, visit, scope, headers, receive)
+    found = await _read(router, visit, scope, headers, receive, client)
     if isinstance(found, Problem):
         await refuse(client, visit, found, dialect)
         return
@@ -117,14 +117,19 @@ async def _within_limits(
 
 
 async def _read(
-    router: Router, visit: Visit, scope: Scope, headers: Mapping[str, str], receive: Receive
+    router: Router,
+    visit: Visit,
+    scope: Scope,
+    headers: Mapping[str, str],
+    receive: Receive,
+    client: AsgiClient,
 ) -> Call | Problem | Unread:
     settings = router.settings
     key = await asking.admit(router, scope, headers, visit.began_unix_s)
     if isinstance(key, Problem):
         return key
     visit.key = key
-    raw = await asking.body_of(scope, headers, receive, settings.body_limit_bytes)
+    raw = await asking.body_of(scope, headers, receive, settings.body_limit_bytes, client.take_body)
     visit.handed_s = time.perf_counter()
     if not isinstance(raw, bytes):
         return raw

@@ -26,7 +26,18 @@ class Server(Protocol):
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
         ...
 
-    def offer(self, data: bytes) -> bool:
+    def take_body(self) -> bytes | None:
+        """Return the body of the request if all of it is here and none was taken before, else None."""
+        ...
+
+    def begin(self, status: int, headers: Headers, lines: bytes) -> None:
+        """Have an answer begin with these headers, and these lines of a head that are known to be sound.
+
+        Nothing is sent before the first bytes of its body.
+        """
+        ...
+
+    def offer(self, data: bytes, *, last: bool = False) -> bool:
         """Send more of a body that has begun, if the client is not behind; else False, and nothing is done."""
         ...
 
@@ -66,11 +77,16 @@ class AsgiClient:
             OSError: The client is gone.
         """
         self._visit.is_answered = last
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        if self._server is None or not self._server.offer(data, last=last):
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     def offer(self, data: bytes) -> bool:
         """Relay bytes behind those sent before, if the server takes them without waiting; else False."""
         return self._server is not None and self._server.offer(data)
+
+    def take_body(self) -> bytes | None:
+        """Return the body of the request if the server has all of it, else None: then it is to be received."""
+        return None if self._server is None else self._server.take_body()
 
     def watch(self, left: Callable[[], None]) -> Callable[[], object]:
         """Have `left` called once when the client has left, not before this returns; return what ends the watch."""
@@ -111,4 +127,7 @@ class AsgiClient:
 
     async def _head(self, status: int, headers: Headers) -> None:
         told = self._visit.head(status)
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *told]})
+        if self._server is not None:
+            self._server.begin(status, headers, b"".join([b"%b: %b\r\n" % field for field in told]))
+        else:
+            await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *told]})

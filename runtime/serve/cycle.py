@@ -10,13 +10,14 @@ import asyncio
 import logging
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from runtime.dispatch.transport import Headers
 from runtime.serve.client import SERVER
 
 if TYPE_CHECKING:
@@ -62,11 +63,28 @@ class Cycle(RequestResponseCycle):
             asyncio.get_running_loop().call_soon(self._tell)
         return self._end_watch
 
-    def offer(self, data: bytes) -> bool:
+    def take_body(self) -> bytes | None:
+        """Return the body of the request if all of it is here and none was taken before, else None."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        data, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return data
+
+    def begin(self, status: int, headers: Headers, lines: bytes) -> None:
+        """Have an answer begin with these headers, and these lines of a head that are known to be sound.
+
+        Nothing is sent before the first bytes of its body.
+        """
+        if not self.disconnected:
+            assert not self.response_started
+            self._begin(status, headers, lines)
+
+    def offer(self, data: bytes, *, last: bool = False) -> bool:
         """Send more of a body that has begun, if the client is not behind; else False, and nothing is done."""
         if self.flow.write_paused or self.disconnected or not self.response_started or self.response_complete:
             return False
-        self._body(data, is_last=False)
+        self._body(data, is_last=last)
         return True
 
     def leave(self) -> None:
@@ -99,7 +117,7 @@ class Cycle(RequestResponseCycle):
         else:
             raise RuntimeError(f"`{kind}` does not belong here")
 
-    def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]], ready: bytes = b"") -> None:
         lines = [STATUS_LINE[status]]
         closes = False
         for name, value in (*self.default_headers, *headers):
@@ -121,7 +139,7 @@ class Cycle(RequestResponseCycle):
         if self.chunked_encoding is None and status not in _NO_BODY and self.scope["method"] != "HEAD":
             self.chunked_encoding = True
             lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
+        lines += (ready, b"\r\n")
         self._head = b"".join(lines)
         self.response_started = True
         self.waiting_for_100_continue = False
