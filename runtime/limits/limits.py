@@ -11,9 +11,16 @@ from dataclasses import dataclass
 
 from router_dsl.plan import Limit, Program, Scalar
 from runtime.decision.engine import condition
+from runtime.limits.lease import Lease
 from runtime.limits.window import Window
 
 Facts = Mapping[str, Scalar | None]
+Key = tuple[Scalar | None, ...]
+Account = Window | Lease
+"""What one value of a limit's facts has used: counted here, or together with other instances."""
+
+Open = Callable[[Limit, Key], Account]
+"""Makes the account of a limit and the values of its facts."""
 
 # Values of a limit's facts that are remembered at once: 100,000 windows are some 60 MB. Past it the idle ones are
 # dropped, then the ones seen first, which forgives the longest silent.
@@ -50,18 +57,27 @@ class Refusal:
     Attributes:
         wait_s: Until it has, if nobody else comes; infinity when the request alone is over the limit.
         rooms: Of this limit, and of the tightest one for every other unit that the request falls under.
+        is_blind: Whether it may have room, and cannot be asked.
     """
 
     name: str
     wait_s: float
     rooms: tuple[Room, ...]
+    is_blind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Leases that must be renewed before a request can be told whether it fits, and how much it needs of each."""
+
+    leases: tuple[tuple[Lease, int], ...]
 
 
 @dataclass(slots=True)
 class Reservation:
     """What one request holds in the windows of its limits."""
 
-    held: list[tuple[Limit, Window, int, int]]
+    held: list[tuple[Limit, Account, int, int]]
     settled: bool = False
 
     def settle(self, spent: tuple[int, int] | None) -> None:
@@ -84,8 +100,9 @@ class Limits:
         heir_of: Whose counts go on here, where a limit of the same name counts the same thing over the same time.
     """
 
-    def __init__(self, program: Program, *, heir_of: Limits | None = None) -> None:
-        self._limits: tuple[tuple[Limit, Callable[[Facts], bool] | None, dict[tuple[Scalar | None, ...], Window]], ...]
+    def __init__(self, program: Program, *, heir_of: Limits | None = None, open: Open | None = None) -> None:
+        self._open: Open = open or (_alone if heir_of is None else heir_of._open)
+        self._limits: tuple[tuple[Limit, Callable[[Facts], bool] | None, dict[Key, Account]], ...]
         self._limits = tuple(
             (
                 limit,
@@ -96,7 +113,7 @@ class Limits:
         )
         self.soft = tuple(limit.name for limit in program.limits if limit.soft)
 
-    def _left(self, heir: Limit) -> dict[tuple[Scalar | None, ...], Window]:
+    def _left(self, heir: Limit) -> dict[Key, Account]:
         """Return the windows that a limit of another program goes on with, at that one's amount."""
         for limit, _, windows in self._limits:
             if (limit.name, limit.unit, limit.per_s, limit.by) == (heir.name, heir.unit, heir.per_s, heir.by):
@@ -139,13 +156,15 @@ class Limits:
                 found.append((limit.name, room, limit.per_s))
         return found
 
-    def reserve(self, facts: Facts, need: Callable[[], Need], now_s: float) -> Reservation | Refusal:
+    def reserve(self, facts: Facts, need: Callable[[], Need], now_s: float) -> Reservation | Refusal | Short:
         """Take what a request needs from all its limits, or nothing when a hard one has no room.
+
+        `Short` comes only where accounts are leases.
 
         Args:
             need: Asked only when a limit counts tokens or dollars.
         """
-        wanted: list[tuple[Limit, Window, int]] = []
+        wanted: list[tuple[Limit, Account, int]] = []
         most: Need | None = None
         for limit, applies, windows in self._limits:
             if applies is not None and not applies(facts):
@@ -155,27 +174,33 @@ class Limits:
                 most = need() if most is None else most
                 amount = most.tokens if limit.unit == "tokens" else most.cost_nusd
             wanted.append((limit, self._window(limit, windows, facts, now_s), amount))
-        worst_s, short = 0.0, None
+        leases = [(each, amount) for limit, each, amount in wanted if isinstance(each, Lease) and not limit.soft]
+        if leases and (lacking := [pair for pair in leases if pair[0].is_short(pair[1], now_s)]):
+            return Short(tuple(lacking))
+        worst_s, short, is_blind = 0.0, None, False
         for limit, window, amount in wanted:
             if not limit.soft and (wait_s := window.wait_s(amount, now_s)) > worst_s:
                 worst_s, short = wait_s, limit
+                is_blind = isinstance(window, Lease) and window.is_blind(now_s)
         if short is not None:
-            return Refusal(short.name, worst_s, _rooms(short, wanted, now_s))
+            return Refusal(short.name, worst_s, () if is_blind else _rooms(short, wanted, now_s), is_blind)
         return Reservation([(limit, window, window.take(amount, now_s), amount) for limit, window, amount in wanted])
 
-    def _window(
-        self, limit: Limit, windows: dict[tuple[Scalar | None, ...], Window], facts: Facts, now_s: float
-    ) -> Window:
+    def _window(self, limit: Limit, windows: dict[Key, Account], facts: Facts, now_s: float) -> Account:
         key = _key(limit, facts)
         window = windows.get(key)
         if window is None:
             if len(windows) >= MOST_WINDOWS:
                 _make_room(windows, now_s)
-            window = windows[key] = Window(limit.amount, limit.per_s)
+            window = windows[key] = self._open(limit, key)
         return window
 
 
-def _rooms(first: Limit, wanted: list[tuple[Limit, Window, int]], now_s: float) -> tuple[Room, ...]:
+def _alone(limit: Limit, _key: Key) -> Account:
+    return Window(limit.amount, limit.per_s)
+
+
+def _rooms(first: Limit, wanted: list[tuple[Limit, Account, int]], now_s: float) -> tuple[Room, ...]:
     """Return the room of one limit, and of the tightest hard one for each other unit."""
     found: dict[str, Room] = {}
     for limit, window, _ in sorted(wanted, key=lambda each: each[0] is not first):
@@ -186,11 +211,11 @@ def _rooms(first: Limit, wanted: list[tuple[Limit, Window, int]], now_s: float) 
     return tuple(found.values())
 
 
-def _key(limit: Limit, facts: Facts) -> tuple[Scalar | None, ...]:
+def _key(limit: Limit, facts: Facts) -> Key:
     return tuple([facts[name] for name in limit.by])
 
 
-def _make_room(windows: dict[tuple[Scalar | None, ...], Window], now_s: float) -> None:
+def _make_room(windows: dict[Key, Account], now_s: float) -> None:
     for key in [key for key, window in windows.items() if window.is_idle(now_s)]:
         del windows[key]
     for key in list(windows)[: max(0, len(windows) - MOST_WINDOWS + MOST_WINDOWS // 10)]:

@@ -14,14 +14,13 @@ from runtime.decision.naming import WishError
 from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.dispatch.record import Client
 from runtime.dispatch.transport import Headers
-from runtime.limits.limits import Refusal
+from runtime.limits.limits import Refusal, Short
 from runtime.serve import asking, limited, refusals
 from runtime.serve.asking import Unread
 from runtime.serve.client import AsgiClient, Receive, Scope
 from runtime.serve.explained import Wish, as_body, as_header, wish
 from runtime.serve.router import Router
 from runtime.serve.visit import Visit, policy_name
-from runtime.wire import errors
 from runtime.wire.errors import Dialect, Problem
 from runtime.wire.request import decode
 from runtime.wire.sse import Head
@@ -102,11 +101,12 @@ async def _within_limits(
 ) -> None:
     """Carry a route out if the policy's limits have room for it; they are settled however it ends."""
     held = limited.reserve(router, way, facts)
+    if isinstance(held, Short):
+        held = await limited.renewed(router, held, way, facts)
     if isinstance(held, Refusal):
         visit.end = "limited"
         router.metrics.refused(held.name)
-        problem = errors.rate_limited(held.name, held.wait_s)
-        await refuse(client, visit, problem, dialect, told, limited.told(held, dialect))
+        await refuse(client, visit, limited.problem(held), dialect, told, limited.told(held, dialect))
         return
     spent: tuple[int, int] | None = None
     try:
@@ -114,6 +114,8 @@ async def _within_limits(
         spent = visit.record.spent() if visit.record is not None else None
     finally:
         held.settle(spent)
+        if router.leases is not None:
+            router.leases.tell_soon()
 
 
 async def _read(

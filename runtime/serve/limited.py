@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from runtime.decision.facts import Facts
 from runtime.decision.route import Route
 from runtime.decision.worst import most
 from runtime.dispatch.transport import Headers
-from runtime.limits.limits import Need, Refusal, Reservation
+from runtime.limits.limits import Need, Refusal, Reservation, Short
 from runtime.serve.router import Router
-from runtime.wire.errors import Dialect
+from runtime.wire import errors
+from runtime.wire.errors import Dialect, Problem
 
 
-def reserve(router: Router, way: Route, facts: Facts) -> Reservation | Refusal:
+def reserve(router: Router, way: Route, facts: Facts) -> Reservation | Refusal | Short:
     """Take what a request may use at most, from all its limits or from none."""
-    return router.limits.reserve(facts, lambda: Need(*most(router.book, way, facts)), router.clock.now_s())
+    # A lease is judged by the wall clock: other instances and the store know no other.
+    now_s = router.clock.now_s() if router.leases is None else time.time()
+    return router.limits.reserve(facts, lambda: Need(*most(router.book, way, facts)), now_s)
+
+
+async def renewed(router: Router, short: Short, way: Route, facts: Facts) -> Reservation | Refusal:
+    """Do the same once the leases that ran out are renewed, or cannot be in time."""
+    assert router.leases is not None
+    while True:
+        await router.leases.renew(short.leases)
+        found = reserve(router, way, facts)
+        if not isinstance(found, Short):
+            return found
+        short = found
+
+
+def problem(refusal: Refusal) -> Problem:
+    """Return the answer to a request that a limit refuses."""
+    if refusal.is_blind:
+        said = errors.problem(
+            503, f"the limit `{refusal.name}` cannot be checked at the moment", code="limits_unavailable"
+        )
+        return replace(said, retry_after_s=refusal.wait_s)
+    return errors.rate_limited(refusal.name, refusal.wait_s)
 
 
 def told(refusal: Refusal, dialect: Dialect) -> Headers:

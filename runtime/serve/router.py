@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -26,6 +27,7 @@ from runtime.serve.story import Event, besides
 from runtime.serve.transports import Transports
 
 if TYPE_CHECKING:
+    from runtime.serve.leases import Leases
     from runtime.serve.renewal import Renewal
     from runtime.serve.tracing import Tracing
 
@@ -58,6 +60,7 @@ class Router:
         metrics: What has happened so far.
         tracing: Makes spans of requests, where traces are asked for.
         generations: The latest answers.
+        leases: This instance's share of limits that are counted in a store.
         renewal: What puts another router in the place of this one when its policy has changed; None where nothing does.
     """
 
@@ -74,6 +77,7 @@ class Router:
     generations: Generations = field(default_factory=Generations)
     renewal: Renewal | None = None
     tracing: Tracing | None = None
+    leases: Leases | None = None
 
     @classmethod
     def open(
@@ -100,7 +104,7 @@ class Router:
         Raises:
             runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
             runtime.serve.keys.KeyFileError: The file with the clients' keys cannot be used.
-            SettingError: Traces are asked for, and what makes them is not installed.
+            SettingError: Traces or a store are asked for, and what makes them is not installed.
         """
         keyring = Keyring(settings.keys, settings.keys_file, log)
         program = plan.program
@@ -133,6 +137,8 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
+        leases = _leases(settings, program.name, log)
+        limits = Limits(program) if leases is None else Limits(program, open=leases.open)
         return cls(
             book,
             health,
@@ -141,10 +147,11 @@ class Router:
             log,
             clock,
             draw,
-            Limits(program),
+            limits,
             keyring,
             metrics,
             tracing=_tracing(settings),
+            leases=leases,
         )
 
     def succeed(self, book: Book) -> Router:
@@ -180,16 +187,24 @@ class Router:
         For a process that is frozen between requests: what is left would stand still, and its deadlines with it.
         """
         await self.dispatcher.settle(within_s)
+        if self.leases is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self.leases.tell()
 
     def drop_idle(self) -> None:
         """Close the connections that nobody uses: after a long freeze the other side may be gone without a word."""
         self.dispatcher.drop_idle()
+        if self.leases is not None:
+            self.leases.reborn()
 
     async def aclose(self) -> None:
         """Close every connection and let the log out."""
         if self.renewal is not None:
             await self.renewal.aclose()
         await self.dispatcher.aclose()
+        if self.leases is not None:
+            await self.leases.aclose()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
         self.log.close()
@@ -204,3 +219,14 @@ def _tracing(settings: Settings) -> Tracing | None:
     except ImportError as error:
         raise SettingError("OTEL_…: traces need more than is installed: `pip install pointsman[otel]`") from error
     return Tracing.of_environment()
+
+
+def _leases(settings: Settings, name: str, log: Log) -> Leases | None:
+    """Return this instance's share of limits counted in a store, loaded only where there is one."""
+    if settings.store is None:
+        return None
+    from runtime.serve.leases import Leases
+    from runtime.serve.stores.opening import open_store
+
+    store = open_store(settings.store)
+    return Leases(store, name, settings.store_timeout_s, log, closed=settings.store_closed)

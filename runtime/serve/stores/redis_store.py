@@ -1,0 +1,78 @@
+"""Limits counted in Redis or Valkey: one script a call, run by the server in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from runtime.limits.lease import REMEMBERED_S, Answer, Exchange
+from runtime.limits.window import SLOTS
+from runtime.serve.stores.lease_script import SCRIPT
+from runtime.serve.stores.store import StoreError
+
+# The store holds a lease for so much longer than the instance that spends it, for what was spent last to be told.
+GRACE_S = 2.0
+
+
+class RedisStore:
+    """A store at a Redis or Valkey server; implements `Store`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, as redis-py reads it.
+        prefix: Of its keys there.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        # Repeating is the lease's business, which knows what may be done twice.
+        self._client = Redis.from_url(url.replace("valkey", "redis", 1), retry=Retry(NoBackoff(), 0))
+        self._prefix = prefix
+        self._script = self._client.register_script(SCRIPT)
+        self._is_stale = False
+
+    async def exchange(self, exchanges: Sequence[Exchange]) -> Sequence[Answer]:
+        """Carry out exchanges, each for itself and each number once, and return the answers in their order.
+
+        Raises:
+            StoreError: The server did not answer, or not as it should.
+        """
+        try:
+            if self._is_stale:
+                self._is_stale = False
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            try:
+                replies = await self._run(exchanges)
+            except NoScriptError:
+                await self._client.script_load(SCRIPT)
+                replies = await self._run(exchanges)
+            return [Answer(granted, used, wait / 1000, reset / 1000) for granted, used, wait, reset in replies]
+        except (RedisError, OSError, ValueError, TypeError, asyncio.IncompleteReadError) as error:
+            raise StoreError(f"{type(error).__name__}: {error}") from error
+
+    async def _run(self, exchanges: Sequence[Exchange]) -> list[list[int]]:
+        if len(exchanges) == 1:
+            return [cast("list[int]", await self._client.evalsha(self._script.sha, 1, *self._call(exchanges[0])))]
+        pipeline = self._client.pipeline(transaction=False)
+        for exchange in exchanges:
+            pipeline.evalsha(self._script.sha, 1, *self._call(exchange))
+        return cast("list[list[int]]", await pipeline.execute())
+
+    def _call(self, asked: Exchange) -> list[str | int]:
+        slot_us = round(asked.per_s / SLOTS * 1e6)
+        lease_ms = round((asked.lease_s + GRACE_S) * 1000)
+        numbers: list[int] = [asked.number, asked.amount, slot_us, asked.least, asked.most, asked.keep, lease_ms]
+        numbers += [round(REMEMBERED_S * 1000), *(each for pair in asked.deltas for each in pair)]
+        return [f"{self._prefix}{asked.key}", asked.instance, *numbers]
+
+    def drop(self) -> None:
+        """Forget the connections: they may be gone without a word."""
+        self._is_stale = True
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

@@ -1,0 +1,34 @@
+"""What a store shared by instances must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from runtime.limits.lease import Answer, Exchange
+
+
+class StoreError(Exception):
+    """The store did not do what was asked, or did not say so."""
+
+
+class Store(Protocol):
+    """Where limits are counted together."""
+
+    async def exchange(self, exchanges: Sequence[Exchange]) -> Sequence[Answer]:
+        """Carry out exchanges, each for itself and each number once, and return the answers in their order.
+
+        May be cancelled, and then may have been carried out or not.
+
+        Raises:
+            StoreError: Some may have been carried out, or none.
+        """
+        ...
+
+    def drop(self) -> None:
+        """Forget the connections: they may be gone without a word."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
