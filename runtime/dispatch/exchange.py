@@ -15,7 +15,7 @@ from runtime.dispatch.transport import Forwarding, Headers, Outgoing, Response, 
 from runtime.flow.events import Begun, Content, Event, Failed, Finished, Waiting, Whole, Why
 from runtime.wire import interface, unary
 from runtime.wire.errors import Dialect, Problem, normalise
-from runtime.wire.usage import Usage
+from runtime.wire.usage import Usage, with_headers
 
 # The largest unary answers are pictures and audio in base64, tens of megabytes.
 UNARY_BYTES = 64 * 1024 * 1024
@@ -210,7 +210,9 @@ class Exchange:
         course, number = self._course, self._number
         course.hear()
         answer = interface.read(self._spoken, raw)
-        self.usage, self.finish_reason = answer.usage, answer.finish_reason
+        usage = answer.usage
+        self.usage = usage if usage is None or usage.cached else with_headers(usage, response.headers)
+        self.finish_reason = answer.finish_reason
         if answer.malformed or answer.error is not None or answer.is_empty:
             self._judge_unusable(response, raw, answer)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -68,6 +69,20 @@ def read(found: object) -> Usage | None:
     answer = _object(found, "completion_tokens_details", "output_tokens_details")
     reasoning = _count(answer, "reasoning_tokens", "thinking_tokens")
     return Usage(prompt or 0, completion or 0, (cached if inside is None else inside) or 0, reasoning or 0)
+
+
+CACHED_IN_HEADERS = frozenset((b"fireworks-cached-prompt-tokens",))
+"""Where providers tell how much of the prompt was read from their cache, when they do not in the body."""
+
+
+def with_headers(found: Usage, headers: Iterable[tuple[bytes, bytes]]) -> Usage:
+    """Return a usage with what only the answer's headers tell: cached tokens, where the body names none."""
+    if found.cached:
+        return found
+    for name, value in headers:
+        if name in CACHED_IN_HEADERS and value.isdigit() and int(value[:16]) <= found.prompt:
+            return msgspec.structs.replace(found, cached=int(value[:16]))
+    return found
 
 
 def _count(found: dict[object, object], *names: str) -> int | None:

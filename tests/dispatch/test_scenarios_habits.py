@@ -78,3 +78,41 @@ def test_usage_is_found_wherever_it_stands(chunks: list[bytes]) -> None:
         ends_well(bench, "hi")
 
     run(scenario)
+
+
+CACHED = ("fireworks-cached-prompt-tokens", "4")
+TOLD = {**say.USAGE, "prompt_tokens_details": {"cached_tokens": 2}}
+
+
+@pytest.mark.parametrize(
+    ("usage", "headers", "cached"),
+    [
+        (say.USAGE, [CACHED, ("fireworks-prompt-tokens", "9")], 4),
+        (TOLD, [CACHED], 2),
+        (say.USAGE, [(CACHED[0], "many")], 0),
+        (say.USAGE, [(CACHED[0], "10")], 0),
+        (say.USAGE, [], 0),
+    ],
+    ids=["in a header", "in the body", "nonsense", "more than the prompt", "nowhere"],
+)
+def test_cached_tokens_are_found_in_headers_where_the_body_names_none(
+    usage: dict[str, object], headers: list[tuple[str, str]], cached: int
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.whole(200, say.answer(usage=usage), say.JSON, *headers))
+        record = await bench.ask(UNARY)
+        assert record.usage is not None
+        assert (record.usage.prompt, record.usage.completion, record.usage.cached) == (9, 3, cached)
+
+    run(scenario)
+
+
+def test_headers_alone_are_no_usage() -> None:
+    """They count the prompt and not the answer: a cost made of half of it would be wrong."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.providers[0].then(say.whole(200, say.answer(usage=None), say.JSON, ("fireworks-prompt-tokens", "9")))
+        record = await bench.ask(UNARY)
+        assert (record.usage, record.cost_nusd) == (None, None)
+
+    run(scenario)

@@ -120,6 +120,7 @@ def test_a_providers_own_error_after_content_raises() -> None:
         (say.status(503), openai.InternalServerError, 503),
         (say.status(429), openai.RateLimitError, 429),
         (say.status(429, retry_after="1"), openai.RateLimitError, 429),
+        (say.status(429, retry_after="300"), openai.RateLimitError, 429),
         (say.status(524), openai.InternalServerError, 504),
         (say.status(529), openai.InternalServerError, 503),
         (say.html(502), openai.InternalServerError, 502),
