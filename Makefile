@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test node test-long test-model check format bench lock clean rie
+.PHONY: run test node test-long test-model check format bench lock clean package rie
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
@@ -43,6 +43,20 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## Every benchmark, PEERS=DIR other gateways too; tables in benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS))
+
+POLICY ?= rules/default.route
+ROOT ?= $(if $(filter rules/%,$(POLICY)),rules)
+STAGE ?= dev
+OSLS := deploy/node_modules/.bin/osls
+
+package: $(VENV)/.serving deploy/node_modules/.ready ## What AWS Lambda is given: POLICY and code as a zip, the stack of STAGE beside it
+	@$(BIN)/python deploy/lambda/package.py $(POLICY) $(if $(ROOT),--root $(ROOT))
+	@$(OSLS) package --stage $(STAGE) --package build/lambda/$(STAGE)
+	@ls build/lambda/$(STAGE)
+
+deploy/node_modules/.ready: deploy/package.json deploy/package-lock.json
+	@cd deploy && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 rie: build/rie/.unpacked ## AWS's Runtime Interface Emulator, out of a package on PyPI; tests/serverless runs it
 
