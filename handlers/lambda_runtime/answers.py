@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import cast
 
 import msgspec
@@ -24,8 +24,8 @@ GONE = "the runtime api takes no more of this answer"
 class Streamed:
     """An answer that goes out as it comes.
 
-    It is also the server of its request (`runtime.serve.client.Server`): sending on costs no task and no turn of the
-    loop. A client that leaves is not seen here: Lambda does not tell. What is seen is that Lambda takes no more.
+    Attributes:
+        gone: Set when Lambda takes no more of it. That a client has left is not seen here: Lambda does not tell.
     """
 
     def __init__(self, api: RuntimeApi, invocation: Invocation, request: HttpRequest) -> None:
@@ -35,7 +35,7 @@ class Streamed:
         self._is_head_request = request.scope["method"] == "HEAD"
         self._prelude: bytes | None = None
         self._out: Connection | None = None
-        self._left: Callable[[], None] | None = None
+        self.gone = asyncio.Event()
         self.is_complete = False
 
     @property
@@ -61,7 +61,7 @@ class Streamed:
     async def _body(self, data: bytes, prelude: bytes, *, is_last: bool) -> None:
         if self._out is None:
             self._out = await self._api.stream(self._invocation, prelude + data)
-            self._out.watch(self._tell)
+            self._out.watch(self.gone.set)
         else:
             if self._out.is_behind:
                 await self._out.drain()
@@ -72,28 +72,6 @@ class Streamed:
             # Now, and not once the application has returned: it may have things to do that nobody need wait for.
             self._out.end()
             self.is_complete = True
-
-    def offer(self, data: bytes) -> bool:
-        """Send more of a body that has begun, if Lambda is not behind; else False, and nothing is done."""
-        if self._out is None or self._out.is_behind or self._out.is_over or self.is_complete:
-            return False
-        self._out.write(data)
-        return True
-
-    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
-        """Have `left` called once when Lambda takes no more, not before this returns; return what ends the watch."""
-        self._left = left
-        if self._out is not None and self._out.is_over:
-            asyncio.get_running_loop().call_soon(self._tell)
-        return self._end_watch
-
-    def _tell(self) -> None:
-        left, self._left = self._left, None
-        if left is not None:
-            left()
-
-    def _end_watch(self) -> None:
-        self._left = None
 
     async def reply(self) -> Reply:
         """Return what Lambda says to an answer that is complete.
@@ -127,6 +105,7 @@ class Whole:
         self._status = 0
         self._headers: Pairs = []
         self._parts: list[bytes] = []
+        self.gone = asyncio.Event()
         self._reply: Reply | RuntimeApiError | None = None
 
     @property
@@ -145,15 +124,6 @@ class Whole:
                     await self._respond()
             case kind:
                 raise RuntimeError(f"`{kind}` does not belong here")
-
-    def offer(self, data: bytes) -> bool:
-        """Keep more of a body."""
-        self._parts.append(data)
-        return True
-
-    def watch(self, left: Callable[[], None]) -> Callable[[], object]:
-        """Nobody leaves."""
-        return _nothing
 
     async def _respond(self) -> None:
         body = b"" if self._request.scope["method"] == "HEAD" else b"".join(self._parts)
@@ -177,10 +147,6 @@ class Whole:
     async def break_off(self, fault: Fault) -> Reply:
         """Never called: it has not begun."""
         raise AssertionError
-
-
-def _nothing() -> None:
-    """End a watch that never was."""
 
 
 def prelude(status: int, headers: Pairs, front: Front) -> bytes:

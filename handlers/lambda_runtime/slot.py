@@ -18,9 +18,6 @@ from handlers.lambda_runtime.connection import Reply, RuntimeApiError
 from handlers.lambda_runtime.events import HttpRequest, NotHttpError, request_of
 from handlers.lambda_runtime.lifespan import Application
 
-SERVER = "pointsman.server"
-"""Where in the scope the application finds what its server can do beyond ASGI (`runtime.serve.client.Server`)."""
-
 # What is left of the function's time when an answer is ended: the last bytes have to get out before Lambda ends it all.
 MARGIN_S = 0.25
 
@@ -189,11 +186,11 @@ class Slot:
 
     async def _served(self, invocation: Invocation, request: HttpRequest, answer: Streamed | Whole) -> Fault | None:
         """Have the application answer; return what went wrong."""
-        scope = {**request.scope, SERVER: answer, "extensions": {}}
+        scope = {**request.scope, "extensions": {}}
         left_s = invocation.deadline_unix_s - time.time() - MARGIN_S
         try:
             async with asyncio.timeout(max(0.0, left_s)) as timer:
-                await self._app(scope, _receive(request.body), answer.send)
+                await self._app(scope, _receive(request.body, answer.gone), answer.send)
         except Exception as error:  # noqa: BLE001 — the outermost frame
             if timer.expired() and isinstance(error, TimeoutError):
                 return Fault("Function.TimedOut", TIMED_OUT)
@@ -206,14 +203,15 @@ class Slot:
         return None if answer.is_complete else Fault("Function.NoAnswer", "the application ended without an answer")
 
 
-def _receive(body: bytes) -> Callable[[], Awaitable[Message]]:
-    """Return ASGI's `receive`: the whole body, and then silence, since nobody tells that a client has left."""
+def _receive(body: bytes, gone: asyncio.Event) -> Callable[[], Awaitable[Message]]:
+    """Return ASGI's `receive`: the whole body, and then silence until Lambda takes no more of the answer."""
     is_read = False
 
     async def receive() -> Message:
         nonlocal is_read
         if is_read:
-            await asyncio.Event().wait()
+            await gone.wait()
+            return {"type": "http.disconnect"}
         is_read = True
         return {"type": "http.request", "body": body, "more_body": False}
 

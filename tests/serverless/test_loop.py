@@ -186,26 +186,6 @@ def test_a_slow_reader_holds_the_application_up() -> None:
     run(app, scenario)
 
 
-def test_offers_are_taken_until_lambda_is_behind() -> None:
-    taken: list[bool] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        server = scope[slot.SERVER]
-        taken.append(server.offer(b"too early"))  # type: ignore[attr-defined]
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"first ", "more_body": True})
-        taken.append(server.offer(b"offered"))  # type: ignore[attr-defined]
-        await send({"type": "http.response.body"})
-
-    async def scenario(running: Running) -> None:
-        call = running.api.invoke(function_url())
-        await call.over.wait()
-        assert call.body == b"first offered"
-        assert taken == [False, True]
-
-    run(app, scenario)
-
-
 @pytest.mark.parametrize("event", [function_url(), http_api()])
 def test_the_client_has_its_answer_while_the_application_tidies_up(event: dict[str, object]) -> None:
     gate = asyncio.Event()
@@ -306,15 +286,12 @@ def test_a_refused_answer_does_not_stop_the_loop(front: Callable[[], dict[str, o
 
 
 def test_a_runtime_api_that_breaks_off_ends_the_answer_and_nothing_else() -> None:
-    left = asyncio.Event()
-
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        server = scope[slot.SERVER]
-        server.watch(left.set)  # type: ignore[attr-defined]
+        await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a lot", "more_body": True})
         if str(scope["path"]) == "/cut":
-            await left.wait()
+            assert (await receive())["type"] == "http.disconnect"
             with pytest.raises(OSError, match="no more"):
                 await send({"type": "http.response.body", "body": b"of text", "more_body": True})
         await send({"type": "http.response.body"})
