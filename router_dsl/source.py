@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+
+_LINE_END = re.compile("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,13 @@ class Source:
     line_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        starts = [0]
-        starts.extend(i + 1 for i, char in enumerate(self.text) if char == "\n")
+        starts = [0, *(found.end() for found in _LINE_END.finditer(self.text))]
         object.__setattr__(self, "line_starts", tuple(starts))
+
+    @property
+    def origin(self) -> int:
+        """Character offset of its text in its file."""
+        return 0
 
     def position(self, offset: int) -> tuple[int, int]:
         """Return (line, column) of a character offset, both from 1, columns in characters."""
@@ -33,6 +40,40 @@ class Source:
         start = self.line_starts[number - 1]
         end = self.line_starts[number] - 1 if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where whole lines stand in their file; moves when the text before them changes.
+
+    Attributes:
+        start: Character offset of the first.
+        line: Lines before it.
+    """
+
+    start: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt(Source):
+    """Some whole lines of a file, read for themselves: what was made of them stays right where they move to."""
+
+    place: Place = field(compare=False, repr=False)
+
+    @property
+    def origin(self) -> int:
+        """Character offset of its text in its file."""
+        return self.place.start
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Return (line, column) in the file, both from 1."""
+        line, column = Source.position(self, offset)
+        return line + self.place.line, column
+
+    def line(self, number: int) -> str:
+        """Return the text of one of its lines, counted from 1 in the file."""
+        return Source.line(self, number - self.place.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +88,16 @@ class Span:
     def line(self) -> int:
         """Line of the first character, from 1."""
         return self.source.position(self.start)[0]
+
+    @property
+    def first(self) -> int:
+        """Offset of the first character in its file."""
+        return self.source.origin + self.start
+
+    @property
+    def last(self) -> int:
+        """Exclusive end in its file."""
+        return self.source.origin + self.end
 
     @property
     def text(self) -> str:
@@ -82,7 +133,7 @@ class Diagnostic:
 
     def sort_key(self) -> tuple[str, int, int, str]:
         """Order of a report: by file, place, code."""
-        return self.span.source.name, self.span.start, self.span.end, self.code
+        return self.span.source.name, self.span.first, self.span.last, self.code
 
     def to_json(self) -> dict[str, object]:
         """Return the finding as `check --json` prints it; lines and columns count from 1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from router_dsl import ast
 from router_dsl.check.conditions import Conditions
+from router_dsl.check.memo import Memo
 from router_dsl.check.options import ActionOptions
 from router_dsl.check.quantity import number
 from router_dsl.check.report import Report, squeezed
@@ -18,7 +19,9 @@ OTHERWISE = "otherwise"
 MOST_CALLS = 32
 
 
-def resolve(scope: Scope, conditions: Conditions, targets: Targets, options: ActionOptions) -> tuple[Policy, ...]:
+def resolve(
+    scope: Scope, conditions: Conditions, targets: Targets, options: ActionOptions, memo: Memo | None = None
+) -> tuple[Policy, ...]:
     """Return the policies in the order written, the root file's first."""
     has_policy = any(isinstance(item, ast.Policy) for item in scope.root.items)
     if not has_policy and not scope.report.lost(scope.root, "policy"):
@@ -26,10 +29,12 @@ def resolve(scope: Scope, conditions: Conditions, targets: Targets, options: Act
             "write `policy NAME { otherwise -> … }`; a file made for `import` is checked with the file that imports it"
         )
         scope.report.add("E403", "there is no policy", _first(scope.root), help)
-    found = tuple(
-        Policy(name, tuple(_rule(rule, conditions, targets, options) for rule in node.rules))
-        for name, node in scope.policies.items()
-    )
+
+    def resolved(node: ast.Rule) -> Rule:
+        return _rule(node, conditions, targets, options)
+
+    rule_of = resolved if memo is None else memo.remembering(resolved, scope)
+    found = tuple(Policy(name, tuple(map(rule_of, node.rules))) for name, node in scope.policies.items())
     for node in scope.policies.values():
         _shape(node, scope.report)
     _calls_end(scope)

@@ -10,6 +10,7 @@ from router_dsl.analyse.witness import Oracle
 from router_dsl.check import doubtful, guards, models, own_facts, policies, providers, trials, unused
 from router_dsl.check.asked import Paths
 from router_dsl.check.conditions import Conditions
+from router_dsl.check.memo import Memo
 from router_dsl.check.options import ActionOptions
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope, collect
@@ -27,6 +28,7 @@ def check(
     *,
     broken: bool = False,
     oracle_of: OracleOf | None = None,
+    memo: Memo | None = None,
 ) -> tuple[Program | None, list[Diagnostic]]:
     """Return the program that the files mean, or None when there is an error; and all findings, in order.
 
@@ -40,18 +42,20 @@ def check(
         broken: There are errors already, whether or not `reported` has them.
         oracle_of: Gives what makes requests to a program and decides them. Without it assertions are not judged, and
             what only a request can show is not reported.
+        memo: Rules resolved by an earlier check of nearly the same files, for an editor. With one, warnings that need a
+            look at the whole policy are left out.
     """
     broken = broken or any(finding.severity == "error" for finding in reported)
     sources = [file.span.source for file in files]
     report = Report(sources, broken, reported, imports_lost=broken and _imports_lost(files))
-    program = _program(collect(files, report), broken, oracle_of)
+    program = _program(collect(files, report), broken, oracle_of, memo)
     if broken or report.has_errors:
         return None, in_order(report.diagnostics)
     refused = refusals(program, files)
     return (None if refused else program), in_order([*report.diagnostics, *refused])
 
 
-def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None) -> Program:
+def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None, memo: Memo | None) -> Program:
     paths = Paths(scope)
     conditions = Conditions(scope, paths)
     own = own_facts.resolve(scope)
@@ -61,7 +65,7 @@ def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None) -> Program:
     targets.pools()
     options = ActionOptions(scope, conditions, targets)
     options.defaults()
-    kept = policies.resolve(scope, conditions, targets, options)
+    kept = policies.resolve(scope, conditions, targets, options, memo)
     program = Program(
         name=_name(scope.root.span.source.name),
         providers=places,
@@ -77,7 +81,7 @@ def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None) -> Program:
     )
     unused.check_left_over(scope, conditions)
     # With an error about, what is unused or never decides may be the error's doing.
-    if not broken and not scope.report.has_errors:
+    if not broken and not scope.report.has_errors and memo is None:
         unused.warn(scope, targets)
         doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
     return program

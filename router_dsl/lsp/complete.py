@@ -305,7 +305,7 @@ class _Offer:
         offset = self.place.word.start
         for file in self.policy.files:
             for item in file.items:
-                inside = item.span.start <= offset <= item.span.end
+                inside = item.span.first <= offset <= item.span.last
                 if isinstance(item, ast.Test) and inside and item.span.source.name == self.place.word.source.name:
                     return policy_of(item, self.policy)
         return next(iter(self.policy.policies), "")

@@ -142,6 +142,6 @@ def _means_the_same(files: Sequence[ast.File], edits: Sequence[Edit], what: Occu
 
 def applied(text: str, edits: Sequence[Edit]) -> str:
     """Return a text with the edits made; they do not overlap."""
-    for edit in sorted(edits, key=lambda edit: edit.span.start, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    for edit in sorted(edits, key=lambda edit: edit.span.first, reverse=True):
+        text = text[: edit.span.first] + edit.text + text[edit.span.last :]
     return text

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router_dsl import ast
-from router_dsl.check.program import check
+from router_dsl.check.memo import Memo
+from router_dsl.check.program import OracleOf, check
 from router_dsl.load import Parsed, imported_name, load_parsed, read
 from router_dsl.lsp.names import Names, Occurrence
+from router_dsl.lsp.pieces import Pieces
 from router_dsl.source import Diagnostic, Source, in_order
 from router_dsl.syntax import parse
 
@@ -34,11 +36,13 @@ class Document:
     text: str
     version: int | None = None
     parsed: Parsed | None = None
+    memo: Memo = field(default_factory=Memo)
+    _pieces: Pieces = field(default_factory=Pieces)
 
     def tree(self) -> Parsed:
-        """Return its tree and syntax errors, parsed once for each text."""
+        """Return its tree and syntax errors, parsed once for each text, and then only what changed."""
         if self.parsed is None:
-            self.parsed = parse(Source(self.name, self.text))
+            self.parsed = self._pieces.parse(self.name, self.text)
         return self.parsed
 
 
@@ -47,7 +51,7 @@ class Policy:
     """A root file with all its imports.
 
     Attributes:
-        findings: About all of its files.
+        findings: About all of its files; of one that is looked at quickly, without what takes a look at the whole.
     """
 
     files: list[ast.File]
@@ -65,12 +69,14 @@ class Workspace:
 
     Attributes:
         root: Folder that imports may not leave, where a file lies in it; else the file's own folder is.
+        oracle_of: Gives what judges assertions and confirms requests; without it neither is done.
     """
 
     root: Path | None = None
+    oracle_of: OracleOf | None = None
     documents: dict[Path, Document] = field(default_factory=dict)
     _on_disk: dict[tuple[Path, str], tuple[tuple[int, int], Parsed]] = field(default_factory=dict)
-    _policies: dict[Path, Policy] = field(default_factory=dict)
+    _policies: dict[tuple[Path, bool], Policy] = field(default_factory=dict)
 
     def put(self, path: Path, text: str, version: int | None = None) -> Document:
         """Take in the text of an open file, as it is now."""
@@ -109,17 +115,23 @@ class Workspace:
         """Return the folder that a file's imports may not leave."""
         return self.root if self.root is not None and path.is_relative_to(self.root) else path.parent
 
-    def policy(self, path: Path) -> Policy:
-        """Return the policy that a file is the root of, with everything wrong with it."""
+    def policy(self, path: Path, *, quickly: bool = True) -> Policy:
+        """Return the policy that a file is the root of, with what is wrong with it.
+
+        Args:
+            quickly: Find errors only, and what is seen where it stands: for an answer between two letters.
+        """
         path = path.resolve()
-        known = self._policies.get(path)
+        known = self._policies.get((path, quickly))
         if known is None:
             files, found = self._load(path)
-            more = check(files, found)[1] if files else []
+            document = self.documents.get(path)
+            memo = (Memo() if document is None else document.memo) if quickly else None
+            more = check(files, found, memo=memo, oracle_of=None if quickly else self.oracle_of)[1]
             findings = in_order([*found, *more])
             if not any(isinstance(item, ast.Policy) for item in files[0].items):
                 findings = [finding for finding in findings if finding.code != _NO_POLICY]
-            known = self._policies[path] = Policy(files, findings)
+            known = self._policies[path, quickly] = Policy(files, findings)
         return known
 
     def _load(self, path: Path) -> tuple[list[ast.File], list[Diagnostic]]:
@@ -150,12 +162,12 @@ class Workspace:
         self._on_disk[path, name] = (stamp, parsed)
         return parsed
 
-    def findings(self) -> dict[Path, list[Diagnostic]]:
+    def findings(self, *, quickly: bool = True) -> dict[Path, list[Diagnostic]]:
         """Return the findings of every open file: its own as a root, and those of open policies that import it."""
         found: dict[Path, list[Diagnostic]] = {path: [] for path in self.documents}
         imported = {other for path in self.documents for other in self._imported(path)}
         for path in self.documents:
-            policy = self.policy(path)
+            policy = self.policy(path, quickly=quickly)
             is_part = path in imported and not any(isinstance(item, ast.Policy) for item in policy.files[0].items)
             for finding in policy.findings if not is_part else ():
                 owner = self.path(finding.span.source.name, path)
