@@ -14,6 +14,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
 
+from handlers.oracle import Requests
 from router_dsl.codes import CODES
 from router_dsl.format import format_source
 from router_dsl.lsp import hover
@@ -69,7 +70,7 @@ class Editor:
         self._found: dict[Path, list[Diagnostic]] = {}
         self._pause: asyncio.TimerHandle | None = None
         # What is slow is done in another thread, on texts of its own, by one at a time.
-        self._whole = Workspace()
+        self._whole = Workspace(oracle_of=Requests)
         self._looking: asyncio.Task[None] | None = None
         self._took_s: dict[Path, float] = {}
 

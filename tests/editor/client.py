@@ -23,7 +23,7 @@ fact plan: one of trial, pro from key.plan
 let eu = [de, fr]
 let long = prompt.tokens > 24k
 limit spend: $200 per day by tenant soft
-guard residency: when header.x-country in eu require provider == vllm-eu
+guard residency: when header.x-country in eu require provider in [vllm-eu, fireworks]
 policy chat {
   broke: when over spend and plan == trial -> llama-8b
   long:  when long -> llama-70b @ vllm-eu
@@ -116,6 +116,12 @@ class Client:
                     break
             else:
                 self._noticed.append(self._receive())
+
+    def codes_with(self, name: str, version: int, code: str) -> list[str]:
+        """Wait until a finding with this code is among those about a version, and return the codes of all."""
+        while code not in (codes := [one["code"] for one in self.findings(name, version)]):
+            pass
+        return codes
 
     def at(self, name: str, text: str, word: str, shift: int = 0) -> dict[str, Any]:
         """Return the parameters of a question about the first place of `word` in a text."""

@@ -71,7 +71,7 @@ def test_columns_are_counted_as_the_editor_counts(chat: Client) -> None:
         ("long:  when", 1, "rule long"),
         ("residency", 1, "no rule can get round it"),
         ("spend and", 1, "`over spend`"),
-        ("provider == ", 1, "endpoint fact"),
+        ("provider in ", 1, "endpoint fact"),
         ("fireworks { url", 1, "Serves `llama-70b @ fireworks`, `llama-8b @ fireworks/fast`."),
         ("otherwise        ->", 1, "none of `broke`, `long`"),
         ("requested", 1, "the model that the client named"),
@@ -190,3 +190,22 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "pip install 'pointsman[lsp]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_false_assertion_and_a_dead_rule_are_said_as_well(chat: Client) -> None:
+    dead = "  dead:  when long and stream -> llama-8b\n"
+    doubtful = POLICY.replace("  otherwise        ->", f"{dead}  otherwise        ->") + "assert attempts <= 1\n"
+    document = {"uri": chat.uri("chat.route"), "version": 2}
+    chat.tell("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": doubtful}]})
+    codes = chat.codes_with("chat.route", 2, "W504")
+    assert [code for code in codes if code.startswith("E")]
+
+
+def test_a_large_policy_is_answered_at_once_and_looked_at_whole_in_a_pause(editor: Client) -> None:
+    rules = "".join(f"  r{i}: when user == u{i} and tools > {i} -> llama-8b\n" for i in range(400))
+    text = POLICY.replace("  broke:", f"{rules}  dead: when user == u7 and tools > 9 -> llama-8b\n  broke:")
+    assert editor.open("large.route", text) == []
+    assert editor.codes_with("large.route", 1, "W504") == ["W504"]
+    broken = text.replace("u300", "u300 and")
+    assert [one["code"] for one in editor.change("large.route", 2, {"text": broken})] == ["E100"]
+    editor.close("large.route")
