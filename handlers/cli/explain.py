@@ -147,6 +147,11 @@ def _tell(told: Mapping[str, object], found: Route, file: str, *, color: bool) -
     excluded = cast("list[Mapping[str, object]]", told["excluded"])
     if excluded:
         lines += ["", "Left out:", *_table([(str(e["endpoint"]), str(e["by"])) for e in excluded], color=color)]
+    wishes = cast("Mapping[str, object]", told.get("wishes", {}))
+    if wishes:
+        lines += ["", "The client wishes:"]
+        said = [(name, json.dumps(value, ensure_ascii=False)) for name, value in wishes.items()]
+        lines += _table(said, color=color)
     skipped = cast("list[Mapping[str, object]]", told["skipped"])
     if skipped:
         lines += ["", "Rules passed over:"]

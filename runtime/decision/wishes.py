@@ -65,15 +65,9 @@ class Wishes(msgspec.Struct, frozen=True):
             wished.preferred_min_throughput is not None or wished.preferred_max_latency is not None
         ) and _is_too_slow(endpoint, wished, state)
 
-    def forbid(self, program: Program, facts: Facts, forbidden: dict[int, str]) -> None:
-        """Add the endpoints that the client does not want, each with the wish that says so."""
-        for index, endpoint in enumerate(program.endpoints):
-            if index not in forbidden and (by := self._against(program, endpoint, facts)) is not None:
-                forbidden[index] = by
-
-    def _against(self, program: Program, endpoint: Endpoint, facts: Facts) -> str | None:
+    def against(self, program: Program, index: int, facts: Facts) -> str | None:
         """Return the wish that speaks against an endpoint, or None."""
-        wished = self.provider
+        wished, endpoint = self.provider, program.endpoints[index]
         provider = program.providers[endpoint.provider].name
         if wished.only and not _is_any(wished.only, endpoint, provider):
             return "provider.only"

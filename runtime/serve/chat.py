@@ -209,7 +209,8 @@ def _kept_alive(router: Router, visit: Visit, client: AsgiClient, dialect: Diale
 
     assert visit.keep_alive is not None
     assert visit.api is not None
-    head = Head(visit.request_id, created=int(visit.began_unix_s), model=visit.model or "")
+    name = visit.generation if dialect == "openrouter" else visit.request_id
+    head = Head(name, created=int(visit.began_unix_s), model=visit.model or "")
     return KeptAlive(client, visit.keep_alive, visit.api, dialect, head, router.clock)
 
 

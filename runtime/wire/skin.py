@@ -55,19 +55,28 @@ class Skin(msgspec.Struct, frozen=True):
     is_free: bool = False
 
 
-def dress(fields: _Object, skin: Skin) -> None:
-    """Add to a whole answer, or to a chunk of one, what its clients look for."""
-    fields["id"] = _raw(skin.id)
-    if skin.model:
-        fields["model"] = _raw(skin.model)
-    if skin.provider:
-        fields["provider"] = _raw(skin.provider)
-    choices = fields.get("choices")
-    if choices is not None:
-        fields["choices"] = _choices(choices)
-    usage = fields.get("usage")
-    if usage is not None and bytes(usage) not in _NULL:
-        fields["usage"] = _usage(usage, skin, is_text=choices is not None)
+class Tailor:
+    """Adds to whole answers, or to chunks of them, what OpenRouter's clients look for."""
+
+    def __init__(self, skin: Skin) -> None:
+        self._skin = skin
+        said = (("id", skin.id), ("model", skin.model), ("provider", skin.provider))
+        self._fixed = {name: _raw(value) for name, value in said if value}
+
+    def dress(self, fields: _Object) -> None:
+        """Add it."""
+        fields.update(self._fixed)
+        choices, usage = fields.get("choices"), fields.get("usage")
+        if choices is not None and not _is_plain(bytes(choices)):
+            fields["choices"] = _choices(choices)
+        if usage is not None and bytes(usage) not in _NULL:
+            fields["usage"] = _usage(usage, self._skin, is_text=choices is not None)
+
+
+def _is_plain(choices: bytes) -> bool:
+    """Whether there is nothing to change in the choices of a chunk: one that is not finished, as most are."""
+    unfinished = b'"finish_reason":null' in choices or b'"finish_reason": null' in choices
+    return unfinished and choices.count(b'"finish_reason"') == 1 and b'"reasoning_content"' not in choices
 
 
 def _choices(raw: Raw) -> Raw:
@@ -153,8 +162,7 @@ def answer(raw: bytes, skin: Skin | None, metadata: Mapping[str, object] | None)
         metadata: Joins it as `openrouter_metadata`, if there is any.
     """
     try:
-        fields = _OBJECT.decode(raw)
-        return _encoded(fields, skin, metadata)
+        return _encoded(_OBJECT.decode(raw), None if skin is None else Tailor(skin), metadata)
     except (ValueError, RecursionError):
         return raw
 
@@ -169,14 +177,14 @@ class Stream:
     """
 
     def __init__(self, skin: Skin | None, metadata: Mapping[str, object] | None) -> None:
-        self._skin = skin
+        self._tailor = None if skin is None else Tailor(skin)
         self._metadata = metadata
         self._held = b""
 
     @property
     def is_plain(self) -> bool:
         """Whether chunks of plain content pass as they are, for now."""
-        return self._skin is None and not self._held
+        return self._tailor is None and not self._held
 
     def feed(self, block: bytes, *, last: bool) -> bytes:
         """Return what the client gets for whole events."""
@@ -218,14 +226,15 @@ class Stream:
         return self._dressed(event, metadata)
 
     def _dressed(self, event: bytes, metadata: Mapping[str, object] | None) -> bytes:
-        if self._skin is None and metadata is None:
+        if self._tailor is None and metadata is None:
             return event
+        is_simple = event.startswith(b"data: {") and event.count(b"\n") == 2 and b"\r" not in event
         try:
-            fields = _OBJECT.decode(data(event) or b"")
-            line = b"data: " + _encoded(fields, self._skin, metadata) + b"\n\n"
+            fields = _OBJECT.decode(event[6:] if is_simple else data(event) or b"")
+            line = b"data: " + _encoded(fields, self._tailor, metadata) + b"\n\n"
         except (ValueError, RecursionError):
             return event
-        names = [line for line in event.splitlines() if line.startswith(b"event:")]
+        names = () if is_simple else [line for line in event.splitlines() if line.startswith(b"event:")]
         return b"".join(name + b"\n" for name in names) + line
 
 
@@ -233,13 +242,15 @@ _NEAR_THE_END = (b'"finish_reason":"', b'"finish_reason": "', b'"usage":{', b'"u
 
 
 def _is_chunk(event: bytes) -> bool:
-    found = data(event)
+    if event.startswith(b"data: {"):
+        return True
+    found = data(event) if not event.startswith(b":") else None
     return found is not None and found.startswith(b"{")
 
 
-def _encoded(fields: _Object, skin: Skin | None, metadata: Mapping[str, object] | None) -> bytes:
-    if skin is not None:
-        dress(fields, skin)
+def _encoded(fields: _Object, tailor: Tailor | None, metadata: Mapping[str, object] | None) -> bytes:
+    if tailor is not None:
+        tailor.dress(fields)
     if metadata is not None:
         fields["openrouter_metadata"] = _raw(metadata)
     return msgspec.json.encode(fields)

@@ -199,6 +199,44 @@ def test_whatever_else_is_sent_arrives(fields: dict[str, object]) -> None:
     assert sent({**fields, **VALID}) == {"model": "up-small", "messages": HELLO, **fields}
 
 
+NAMES = st.sampled_from(
+    ["order", "only", "ignore", "sort", "by", "partition", "max_price", "prompt", "quantizations", "zdr", "x",
+     "allow_fallbacks", "require_parameters", "data_collection", "preferred_max_latency", "p50"]
+)  # fmt: skip
+WORDS = st.sampled_from(
+    ["one", "two/us", "price", "none", "fp8", "deny", "small", "large:floor", "@second", "", "a:free", "\ud800"]
+)
+ODD = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-1, 10**20), st.floats(allow_nan=False), WORDS),
+    lambda found: st.one_of(st.lists(found, max_size=3), st.dictionaries(NAMES, found, max_size=4)),
+    max_leaves=8,
+)
+ENDINGS = st.sampled_from([":floor", ":online", "@preset/second", "@preset/"])
+OTHERS = ("route", "preset", "plugins", "transforms", "session_id", "debug", "usage", "stream")
+WISHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "provider": st.one_of(ODD, st.dictionaries(NAMES, ODD, max_size=4)),
+        "models": st.one_of(ODD, st.lists(WORDS, max_size=4)),
+        "model": st.one_of(ODD, st.tuples(WORDS, ENDINGS).map("".join)),
+        **dict.fromkeys(OTHERS, ODD),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WISHES, st.sampled_from([PATH, SKIN]), st.booleans())
+def test_no_wish_makes_the_router_fail(wishes: dict[str, object], path: str, asks: bool) -> None:
+    answer = FUZZED.post({"model": "small", "messages": HELLO, **wishes}, path=path, headers=ASKS if asks else {})
+    assert answer.ended
+    assert answer.status in (200, 400, 404)
+    if answer.status != 200:
+        assert answer.error["message"]
+
+
+FUZZED = Desk()
+
+
 def test_a_key_that_may_ask_for_few_models_cannot_list_others(tmp_path: Path) -> None:
     from tests.serve.test_keyfile import ask, served, write
 
