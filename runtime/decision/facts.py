@@ -225,7 +225,7 @@ def _json(facts: Facts) -> Value:
         case Responses():
             asked = body.text.format if body.text else None
         case Messages():
-            asked = body.output_format
+            asked = body.output_format or (body.output_config.format if body.output_config else None)
         case _:
             asked = None
     kind = asked.type if asked and asked.type else "text"
@@ -240,6 +240,8 @@ def _reasoning(facts: Facts) -> Value:
         effort = asked.effort or {True: "medium", False: "none", None: None}[asked.enabled]
     if effort is None and isinstance(body, Messages) and body.thinking is not None:
         effort = "none" if body.thinking.type == "disabled" else "medium"
+    if effort == "max":  # Anthropic's word for the most
+        effort = EFFORTS[-1]
     return effort if effort in EFFORTS else None
 
 

@@ -21,13 +21,14 @@ class Foreign:
         speaks: By endpoint; empty where nobody speaks another interface, None for one that cannot be asked at all.
     """
 
-    __slots__ = ("_book", "_call", "_obstacles", "speaks")
+    __slots__ = ("_api", "_book", "_call", "_obstacles", "speaks")
 
     def __init__(self, book: Book, facts: Facts) -> None:
         self._book = book
         self._call = facts.call
+        self._api = str(facts.look("api"))
         self._obstacles: dict[tuple[str, tuple[str, ...]], Problem | None] = {}
-        self.speaks = book.foreign[facts.call.api]
+        self.speaks = book.foreign[self._api]
 
     def reason(self, endpoint: int, drop: tuple[str, ...]) -> str | None:
         """Return why an endpoint cannot be asked, None when it can.
@@ -36,16 +37,16 @@ class Foreign:
             endpoint: One of `speaks`.
             drop: What the rule takes out of the body before.
         """
-        speaks, call = self.speaks[endpoint], self._call
+        speaks = self.speaks[endpoint]
         if speaks is None:
             protocol = self._book.program.providers[self._book.endpoints[endpoint].provider].protocol
-            return f"protocol {protocol} has no {call.api}"
+            return f"protocol {protocol} has no {self._api}"
         key = (speaks, drop)
         if key not in self._obstacles:
             # Imported where it is asked for: most plans need none of it.
             from runtime.wire.translate.translation import obstacle
 
-            self._obstacles[key] = obstacle(call.api, speaks, rewrite(call.raw, Edits("", drop=drop)))
+            self._obstacles[key] = obstacle(self._api, speaks, rewrite(self._call.raw, Edits("", drop=drop)))
         found = self._obstacles[key]
         return None if found is None else found.message
 
@@ -54,7 +55,7 @@ class Foreign:
         from runtime.wire.translate.translation import losses
 
         speaks = self.speaks[endpoint]
-        return () if speaks is None else losses(self._call.api, speaks, rewrite(self._call.raw, Edits("", drop=drop)))
+        return () if speaks is None else losses(self._api, speaks, rewrite(self._call.raw, Edits("", drop=drop)))
 
     def problem(self, reasons: Iterable[str]) -> Problem | None:
         """Return what is wrong with a request for which nothing is left, if it is only what it asks for."""

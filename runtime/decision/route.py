@@ -89,7 +89,7 @@ def route(book: Book, policy: str | None, facts: Facts, state: State, draw: floa
         raise UnknownPolicyError(name)
     index = book.engines[name](facts)
     barred = forbidden(book, facts, state)
-    if wishes is None and not barred and not book.foreign[facts.call.api]:
+    if wishes is None and not barred and not book.foreign[str(facts.look("api"))]:
         usual = _usual(book, name, index, facts)
         if usual is not None and _all_serve(usual[1], state):
             return usual[0]

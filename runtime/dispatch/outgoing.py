@@ -35,6 +35,10 @@ OURS: Headers = (
 FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding"})
 
 
+LIMITS = {"messages": "max_tokens", "responses": "max_output_tokens"}
+"""What an interface that knows one name alone for the output limit calls it."""
+
+
 class UnusableKeyError(ValueError):
     """A provider's key or header that no HTTP header can carry; the message names it and never shows a key."""
 
@@ -93,7 +97,13 @@ class Addresses:
         # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
         usage = spoken in ("chat", "completions")
         edits = Edits(
-            entry.upstream, options.cap, options.set, drop, include_usage=usage, plain_effort=spoken == "chat"
+            entry.upstream,
+            options.cap,
+            options.set,
+            drop,
+            include_usage=usage,
+            plain_effort=spoken == "chat",
+            limit=LIMITS.get(spoken),
         )
         passed = [
             (name.encode("latin-1"), client_headers[name].encode("latin-1", "replace"))

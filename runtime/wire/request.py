@@ -66,6 +66,7 @@ class Effort(msgspec.Struct, frozen=True):
 
     effort: str | None = None
     enabled: bool | None = None
+    format: Typed | None = None
 
 
 class TextFormat(msgspec.Struct, frozen=True):
@@ -295,6 +296,7 @@ class Edits(msgspec.Struct, frozen=True):
         model: What the provider calls the model.
         cap, set, drop: As in `plan.Options`; carried out as drop, set, cap.
         include_usage: Ask for the usage chunk of a stream.
+        limit: The interface's own name of the output limit, where the client set none and an edit does.
         plain_effort: Say OpenRouter's `reasoning` as `reasoning_effort`, which providers of chat know.
     """
 
@@ -304,6 +306,7 @@ class Edits(msgspec.Struct, frozen=True):
     drop: tuple[str, ...] = ()
     include_usage: bool = False
     plain_effort: bool = False
+    limit: str | None = None
 
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
@@ -358,15 +361,19 @@ def _edit(fields: dict[str, Raw], edits: Edits) -> None:
     for name in edits.drop:
         fields.pop(name, None)
     for name, value in edits.set:
-        for other in OUTPUT_LIMITS if name in OUTPUT_LIMITS else ():
-            if other in fields:
-                name = other
-        fields[name] = _raw(value)
+        for each in _names(name, fields, edits)[-1:]:
+            fields[each] = _raw(value)
     for name, most in edits.cap:
-        sent = [other for other in OUTPUT_LIMITS if other in fields] if name in OUTPUT_LIMITS else []
-        for each in sent or [name]:
+        for each in _names(name, fields, edits):
             if not _is_at_most(fields.get(each), most):
                 fields[each] = _raw(most)
+
+
+def _names(name: str, fields: dict[str, Raw], edits: Edits) -> list[str]:
+    """Return the fields that an edit of `name` is about, at least one."""
+    if name not in OUTPUT_LIMITS:
+        return [name]
+    return [other for other in OUTPUT_LIMITS if other in fields] or [edits.limit or name]
 
 
 def _is_at_most(value: Raw | None, most: int | float) -> bool:

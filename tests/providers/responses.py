@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from tests.providers.scripted import JSON, Script, Talk, sse, whole
 
@@ -29,19 +30,38 @@ def named(event: dict[str, object]) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (str(event["type"]).encode(), json.dumps(event).encode())
 
 
+def call() -> dict[str, object]:
+    """Return a function call item."""
+    return {"id": "fc_1", "type": "function_call", "status": "completed", "call_id": "c1", "name": "look",
+            "arguments": '{"at":"x"}'}  # fmt: skip
+
+
 def events(*texts: str, end: bool = True) -> list[bytes]:
-    """Return the events of a whole stream."""
+    """Return the events of a whole stream of text."""
     at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    part = {"type": "response.content_part.added", **at, "part": {"type": "output_text", "text": "", "annotations": []}}
+    deltas = [{"type": "response.output_text.delta", **at, "delta": text, "logprobs": []} for text in texts]
     whole_item = item("".join(texts))
-    found: list[dict[str, object]] = [
+    return _stream({**whole_item, "content": []}, [part, *deltas], whole_item, end=end)
+
+
+def call_events() -> list[bytes]:
+    """Return the events of a whole stream that calls a function."""
+    at = {"item_id": "fc_1", "output_index": 0, "type": "response.function_call_arguments.delta"}
+    return _stream({**call(), "arguments": ""}, [{**at, "delta": '{"at":'}, {**at, "delta": '"x"}'}], call())
+
+
+def _stream(
+    start: dict[str, object], between: Sequence[dict[str, object]], done: dict[str, object], *, end: bool = True
+) -> list[bytes]:
+    found = [
         {"type": "response.created", "response": response(status="in_progress")},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**whole_item, "content": []}},
-        {"type": "response.content_part.added", **at, "part": {"type": "output_text", "text": "", "annotations": []}},
-        *({"type": "response.output_text.delta", **at, "delta": text, "logprobs": []} for text in texts),
-        {"type": "response.output_item.done", "output_index": 0, "item": whole_item},
+        {"type": "response.output_item.added", "output_index": 0, "item": start},
+        *between,
+        {"type": "response.output_item.done", "output_index": 0, "item": done},
     ]
     if end:
-        found.append({"type": "response.completed", "response": response(whole_item)})
+        found.append({"type": "response.completed", "response": response(done)})
     return [named({**event, "sequence_number": place}) for place, event in enumerate(found)]
 
 

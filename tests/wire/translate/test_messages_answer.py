@@ -220,6 +220,7 @@ def merged(blocks: Sequence[Json]) -> list[Json]:
     return found
 
 
+@pytest.mark.slow
 @given(BLOCK_LISTS, st.integers(1, 9))
 def test_a_stream_of_messages_survives_the_way_there_and_back(blocks: list[Json], cut: int) -> None:
     chunks = through(MessagesToChat(5, wants_usage=True), events_of(blocks, cut=cut))
@@ -237,6 +238,7 @@ def chunk_of(delta: Json, finish: str | None = None) -> Json:
     return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
+@pytest.mark.slow
 @given(st.lists(ARGUMENTS, min_size=1, max_size=4), st.data())
 def test_fragments_of_parallel_calls_join_byte_exact_however_they_are_cut_and_mixed(
     arguments: list[Json], data: st.DataObject
@@ -289,6 +291,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(JSON, max_size=6), st.sampled_from([("chat", "messages"), ("messages", "chat")]))
 def test_no_stream_and_no_answer_whatever_it_holds_breaks_the_passage(
     found: list[object], way: tuple[str, str]

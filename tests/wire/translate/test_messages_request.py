@@ -230,6 +230,7 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(a
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
 def test_arguments_keep_their_bytes_on_the_way_to_anthropic(arguments: Json) -> None:
     text = json.dumps(arguments, ensure_ascii=False, indent=1)
@@ -261,6 +262,7 @@ TOP = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.dictionaries(TOP, NESTED, max_size=5), st.sampled_from([("messages", "chat"), ("chat", "messages")]))
 def test_no_request_whatever_it_holds_is_more_than_refused(body: Json, way: tuple[str, str]) -> None:
     raw = json.dumps(body).encode()

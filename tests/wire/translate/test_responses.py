@@ -205,6 +205,7 @@ def gathered(events: Sequence[Json]) -> Json:
     return last
 
 
+@pytest.mark.slow
 @given(BLOCK_LISTS, st.integers(1, 9))
 def test_a_stream_survives_the_way_there_and_back(blocks: list[Json], cut: int) -> None:
     to_chat = MessagesToChat(5, wants_usage=True)
@@ -225,6 +226,7 @@ def test_a_stream_survives_the_way_there_and_back(blocks: list[Json], cut: int) 
 WAYS = [("chat", "responses"), ("responses", "chat"), ("messages", "responses"), ("responses", "messages")]
 
 
+@pytest.mark.slow
 @given(st.lists(NESTED, max_size=5), st.sampled_from(WAYS))
 def test_nothing_whatever_it_holds_breaks_a_translation(found: list[object], way: tuple[str, str]) -> None:
     passage = Passage(*way, 1.0, wants_usage=True)
