@@ -34,13 +34,15 @@ class AwsError(Exception):
     Attributes:
         code: The service's own (`ResourceNotFoundException`), or `unreachable`, `timeout`, `no_credentials`.
         status: HTTP status, 0 when there was no answer.
+        answer: The body of the answer, if there was one.
     """
 
-    def __init__(self, code: str, detail: str, status: int = 0) -> None:
+    def __init__(self, code: str, detail: str, status: int = 0, answer: bytes = b"") -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.status = status
+        self.answer = answer
 
 
 class _Issued(msgspec.Struct, rename="pascal"):
@@ -217,4 +219,4 @@ def _failure(status: int, answer: bytes) -> AwsError:
     except msgspec.MsgspecError:
         said = _Failure()
     code = said.type.rpartition("#")[2] or f"status_{status}"
-    return AwsError(code, said.message or said.capital_message or f"status {status}", status)
+    return AwsError(code, said.message or said.capital_message or f"status {status}", status, answer)

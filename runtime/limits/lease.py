@@ -192,8 +192,14 @@ class Lease:
         self._wanted += amount
         self._least = amount if self._least is None else min(self._least, amount)
 
-    def ask(self, instance: str, now_s: float) -> Exchange:
-        """Return what this instance is to send now; `told` or `failed` must follow before it is asked again."""
+    def ask(self, instance: str, now_s: float, *, release: bool = False) -> Exchange:
+        """Return what this instance is to send now; `told` or `failed` must follow before it is asked again.
+
+        Args:
+            instance: The name it goes by.
+            now_s: The time.
+            release: Let go of what is left of the lease; whoever comes meanwhile waits.
+        """
         assert not self.is_flying
         if instance != self._owner:
             self._owner, self._number = instance, 0
@@ -207,8 +213,10 @@ class Lease:
             return doubt
         if doubt is not None:
             self._assume_the_worst(doubt)
+        if release and not self._wanted:
+            self._left = 0
         left = self._left if self._has(1, now_s) else 0
-        is_busy = bool(self._wanted) or any(delta > 0 for delta in self._pending.values())
+        is_busy = bool(self._wanted) or (not release and any(delta > 0 for delta in self._pending.values()))
         most = 0 if self._soft else max(self.limit // LEASE_SHARE, self._wanted, left) if is_busy else left
         least = min(most, max(left, 1) if self._least is None else self._least)
         self._number += 1
@@ -247,6 +255,15 @@ class Lease:
     def give_up(self, now_s: float) -> None:
         """Have nobody wait for the store for a while."""
         self._blind_until_s = now_s + BLIND_S
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the store counts something that this instance has not spent."""
+        return self._held > 0
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether the lease, if there was one, is."""
+        return not self._granted_s <= now_s < self._expires_s
 
     # --- within -----------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from runtime.serve.stores.store import Store, StoreError
 # What was spent is told this much later, together: until then the lease covers it.
 TELL_AFTER_S = 0.2
 
+# What is left of an idle lease is given back so much after it is over, where the store would not forget it.
+GIVE_BACK_AFTER_S = 1.0
+
 # Of one call to the store.
 MOST_AT_ONCE = 64
 
@@ -46,6 +49,7 @@ class Leases:
         self._flights: dict[Lease, asyncio.Task[None]] = {}
         self._teller: asyncio.Task[None] | None = None
         self._has_failed = False
+        self._held: set[Lease] = set()
 
     def open(self, limit: Limit, key: Key) -> Lease:
         """Return the account of a limit and the values of its facts."""
@@ -73,12 +77,19 @@ class Leases:
 
     def tell_soon(self) -> None:
         """Have what was spent told in a moment, if there is anything; for right after a request."""
-        if self._dirty and (self._teller is None or self._teller.done()):
+        if (self._dirty or self._owed()) and (self._teller is None or self._teller.done()):
             self._teller = asyncio.get_running_loop().create_task(self._tell_later(), context=Context())
 
-    async def tell(self) -> None:
-        """Tell everything now that can be told; returns when it is, or the store has failed."""
-        self._begin([lease for lease in list(self._dirty) if lease not in self._flights])
+    async def tell(self, *, release: bool = False) -> None:
+        """Tell everything now that can be told; returns when it is, or the store has failed.
+
+        Args:
+            release: Let go of every lease, too: this process ends, or will stand still.
+        """
+        if release and self._flights:
+            await asyncio.wait(set(self._flights.values()))
+        leases = self._dirty | self._held if release else self._dirty
+        self._begin([lease for lease in leases if lease not in self._flights], release=release)
         if self._flights:
             await asyncio.wait(set(self._flights.values()))
 
@@ -92,27 +103,35 @@ class Leases:
         if self._teller is not None:
             self._teller.cancel()
             await asyncio.gather(self._teller, return_exceptions=True)
-        await self.tell()
+        await self.tell(release=True)
         await self._store.aclose()
 
     # --- within -----------------------------------------------------------------------------------
 
     async def _tell_later(self) -> None:
-        while self._dirty:
-            await asyncio.sleep(TELL_AFTER_S)
-            if not any(lease.is_blind(time.time()) for lease in self._dirty):
-                await self.tell()
+        while self._dirty or self._owed():
+            await asyncio.sleep(TELL_AFTER_S if self._dirty else GIVE_BACK_AFTER_S)
+            if any(lease.is_blind(time.time()) for lease in self._dirty | self._held):
+                continue
+            idle = [lease for lease in self._held if lease.is_over(time.time()) and lease not in self._dirty]
+            if not self._store.forgets:
+                self._begin([lease for lease in idle if lease not in self._flights], release=True)
+            await self.tell()
 
-    def _begin(self, leases: Sequence[Lease]) -> None:
+    def _owed(self) -> bool:
+        """Whether leases are held that nobody but this instance can end."""
+        return bool(self._held) and not self._store.forgets
+
+    def _begin(self, leases: Sequence[Lease], *, release: bool = False) -> None:
         for start in range(0, len(leases), MOST_AT_ONCE):
             some = leases[start : start + MOST_AT_ONCE]
             # On its own: whoever waits for it may give up, but what was begun is for everybody.
-            task = asyncio.get_running_loop().create_task(self._exchange(some), context=Context())
+            task = asyncio.get_running_loop().create_task(self._exchange(some, release=release), context=Context())
             for lease in some:
                 self._flights[lease] = task
 
-    async def _exchange(self, leases: Sequence[Lease]) -> None:
-        asked = [lease.ask(self._instance, time.time()) for lease in leases]
+    async def _exchange(self, leases: Sequence[Lease], *, release: bool) -> None:
+        asked = [lease.ask(self._instance, time.time(), release=release) for lease in leases]
         try:
             async with asyncio.timeout(self._timeout_s):
                 answers = await self._store.exchange(asked)
@@ -126,6 +145,7 @@ class Leases:
                 self._told({"event": "store_back"})
             for lease, answer in zip(leases, answers, strict=True):
                 lease.told(answer, time.time())
+                (self._held.add if lease.is_held else self._held.discard)(lease)
         finally:
             for lease in leases:
                 self._flights.pop(lease, None)

@@ -137,7 +137,7 @@ class Router:
             for index in configured:
                 carriers[program.providers[program.endpoints[index].provider].protocol]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        leases = _leases(settings, program.name, log)
+        leases = _leases(settings, program.name, log, environ, carriers)
         limits = Limits(program) if leases is None else Limits(program, open=leases.open)
         return cls(
             book,
@@ -190,7 +190,7 @@ class Router:
         if self.leases is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
-                    await self.leases.tell()
+                    await self.leases.tell(release=True)
 
     def drop_idle(self) -> None:
         """Close the connections that nobody uses: after a long freeze the other side may be gone without a word."""
@@ -202,9 +202,9 @@ class Router:
         """Close every connection and let the log out."""
         if self.renewal is not None:
             await self.renewal.aclose()
-        await self.dispatcher.aclose()
         if self.leases is not None:
             await self.leases.aclose()
+        await self.dispatcher.aclose()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
         self.log.close()
@@ -221,12 +221,14 @@ def _tracing(settings: Settings) -> Tracing | None:
     return Tracing.of_environment()
 
 
-def _leases(settings: Settings, name: str, log: Log) -> Leases | None:
+def _leases(
+    settings: Settings, name: str, log: Log, environ: Mapping[str, str], carriers: Mapping[str, Transport]
+) -> Leases | None:
     """Return this instance's share of limits counted in a store, loaded only where there is one."""
     if settings.store is None:
         return None
     from runtime.serve.leases import Leases
     from runtime.serve.stores.opening import open_store
 
-    store = open_store(settings.store)
+    store = open_store(settings.store, environ, carriers)
     return Leases(store, name, settings.store_timeout_s, log, closed=settings.store_closed)

@@ -59,7 +59,7 @@ def test_the_script_does_what_the_ledger_does(server: RedisServer) -> None:
     numbers = dict.fromkeys("abcd", 0)
 
     async def run() -> None:
-        store = open_store(server.url)
+        store = open_store(server.url, {}, {})
         for _ in range(400):
             name = draw.choice("abcd")
             numbers[name] += draw.random() < 0.8  # else it is repeated
@@ -81,7 +81,7 @@ def test_the_script_does_what_the_ledger_does(server: RedisServer) -> None:
 
 
 def leases(server: RedisServer, told: Events, *, timeout_s: float = 0.25, closed: bool = False) -> Leases:
-    return Leases(open_store(server.url), "p", timeout_s, told, closed=closed)
+    return Leases(open_store(server.url, {}, {}), "p", timeout_s, told, closed=closed)
 
 
 LIMIT = Limit("l", None, 300, "requests", int(DAY), ("user",), False)
@@ -93,7 +93,7 @@ from runtime.serve.leases import Leases
 from runtime.serve.stores.opening import open_store
 
 async def main(url, amount):
-    leases = Leases(open_store(url), "p", 5.0, print, closed=True)
+    leases = Leases(open_store(url, {}, {}), "p", 5.0, print, closed=True)
     lease = leases.open(Limit("l", None, amount, "requests", 86400, ("user",), False), ("anna",))
     print("ready", flush=True)
     sys.stdin.readline()
@@ -290,14 +290,14 @@ def test_closed_means_refused_while_the_store_does_not_answer(tmp_path: Path) ->
 @pytest.mark.parametrize("url", ["http://x", "redis", "redis://127.0.0.1:0x/0", "memcached://x"])
 def test_an_address_that_names_no_store_refuses_to_start(url: str) -> None:
     with pytest.raises(SettingError, match="POINTSMAN_STORE"):
-        open_store(url)
+        open_store(url, {}, {})
 
 
 def test_a_store_without_its_package_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     monkeypatch.delitem(sys.modules, "runtime.serve.stores.redis_store", raising=False)
     with pytest.raises(SettingError, match=r"pip install pointsman\[redis\]"):
-        open_store("redis://127.0.0.1")
+        open_store("redis://127.0.0.1", {}, {})
 
 
 def test_names_in_the_store_give_nobody_away(server: RedisServer) -> None:

@@ -28,6 +28,8 @@ class RedisStore:
         prefix: Of its keys there.
     """
 
+    forgets = True
+
     def __init__(self, url: str, prefix: str) -> None:
         # Repeating is the lease's business, which knows what may be done twice.
         self._client = Redis.from_url(url.replace("valkey", "redis", 1), retry=Retry(NoBackoff(), 0))

@@ -13,7 +13,13 @@ class StoreError(Exception):
 
 
 class Store(Protocol):
-    """Where limits are counted together."""
+    """Where limits are counted together.
+
+    Attributes:
+        forgets: Whether leases end there by themselves; else what is left of them must be given back.
+    """
+
+    forgets: bool
 
     async def exchange(self, exchanges: Sequence[Exchange]) -> Sequence[Answer]:
         """Carry out exchanges, each for itself and each number once, and return the answers in their order.
