@@ -42,12 +42,12 @@ def never_deciding(regions: Regions, policy: Policy) -> Iterator[Dead]:
     given = 0
     always: tuple[int, ...] = ()
     for index in range(len(policy.rules)):
-        if always:
-            yield Dead(index, "covered", always, always=True)
-            continue
         boxes = [box for box in regions.own(policy, index) if regions.space.is_possible(box)]
         if not boxes:
             yield Dead(index, "empty")
+            continue
+        if always:
+            yield Dead(index, "covered", always, always=True)
             continue
         doubted = _doubted(regions, policy, index, boxes)
         if doubted and solving is not None:

@@ -60,6 +60,8 @@ class Solver:
                 self._forbid(fact.fact, fact.no, [-yes])
                 for implied in space.implied(axis):
                     self._sat.add_clause([-yes, self._from(implied, 1)])
+                for excluded in space.excluded(axis):
+                    self._sat.add_clause([-yes, -self._from(excluded, 1)])
 
     def _from(self, axis: int, number: int) -> int:
         """Return the variable that says: class `number` or later."""

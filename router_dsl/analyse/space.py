@@ -67,6 +67,7 @@ class Space:
     _probes: dict[Atom, int] = field(default_factory=dict)
     _probes_of: dict[int, list[int]] = field(default_factory=dict)
     _implied: dict[int, list[int]] = field(default_factory=dict)
+    _excluded: dict[int, list[int]] = field(default_factory=dict)
     _masks: dict[int, tuple[Cond, tuple[int, int] | None]] = field(default_factory=dict)
 
     def attribute(self, fact: str) -> Attribute:
@@ -79,6 +80,10 @@ class Space:
     def tied_axes(self) -> list[int]:
         """The axes of the facts whose values add up (`tokens`)."""
         return [self.number[fact] for fact in (tokens.PROMPT, tokens.OUTPUT, tokens.WHOLE) if fact in self.number]
+
+    def excluded(self, probe: int) -> list[int]:
+        """Return the probes that answer no whenever this one answers yes."""
+        return self._excluded[probe]
 
     def implied(self, probe: int) -> list[int]:
         """Return the probes that answer yes whenever this one does."""
@@ -197,6 +202,11 @@ class Space:
                             return False
                         changed = changed or answers[implied] != YES
                         answers[implied] = YES
+                    for excluded in self._excluded[number]:
+                        if not answers[excluded] & NO:
+                            return False
+                        changed = changed or answers[excluded] != NO
+                        answers[excluded] = NO
                 if not answer or not narrowed:
                     return False
                 changed = changed or narrowed != left or answer != answers[number]
@@ -296,19 +306,15 @@ def _stands_for_many(fact: Attribute, number: int) -> bool:
 
 
 def _relate(space: Space) -> None:
-    """Note which yes to one question about a text means yes to another."""
-    for probes in space._probes_of.values():
-        for number in probes:
-            one = space.axes[number]
-            assert isinstance(one, Probe)
-            space._implied[number] = [
-                other
-                for other in probes
-                if other != number
-                and isinstance(probe := space.axes[other], Probe)
-                and space.attribute(one.atom.fact).domain.kind != "set"
-                and _means(one.atom, probe.atom)
-            ]
+    """Note which yes to one question about a text means yes, or no, to another."""
+    for fact, probes in space._probes_of.items():
+        axis = space.axes[fact]
+        atoms = {number: probe.atom for number in probes if isinstance(probe := space.axes[number], Probe)}
+        is_text = isinstance(axis, Attribute) and axis.domain.kind != "set"
+        for number, one in atoms.items():
+            others = [(other, atom) for other, atom in atoms.items() if is_text and other != number]
+            space._implied[number] = [other for other, atom in others if _means(one, atom)]
+            space._excluded[number] = [other for other, atom in others if _rules_out(one, atom)]
 
 
 def _means(one: Atom, other: Atom) -> bool:
@@ -319,3 +325,11 @@ def _means(one: Atom, other: Atom) -> bool:
     if other.op == "contains":
         return inner in outer
     return one.op == "ends" and outer.endswith(inner)
+
+
+def _rules_out(one: Atom, other: Atom) -> bool:
+    """Whether no text passes both questions, as far as that is certain: it cannot end in two ways."""
+    if one.op != "ends" or other.op != "ends":
+        return False
+    shorter, longer = sorted((str(one.value), str(other.value)), key=len)
+    return not longer.endswith(shorter)
