@@ -15,10 +15,11 @@ from router_dsl.analyse.witness import Ask, Request, Seen
 from router_dsl.analyse.witness import Facts as SomeFacts
 from router_dsl.plan import FORMAT, Certificate, Plan, Program, Scalar, Split, Use
 from runtime.decision.book import Book
+from runtime.decision.explain import answer_cost_nusd, record
 from runtime.decision.facts import Facts
 from runtime.decision.naming import WishError
 from runtime.decision.rehearsal import Scripted
-from runtime.decision.route import UnknownPolicyError, route
+from runtime.decision.route import Route, UnknownPolicyError, route
 
 DRAWS = (0.0, 0.999, 0.5, 0.25, 0.75)
 """Random numbers that a request is tried with, besides one in every arm of a split."""
@@ -39,31 +40,52 @@ class Requests:
         return partial(self._ask, policy)
 
     def _ask(self, policy: str, facts: SomeFacts, claim: Callable[[Seen], bool]) -> Request | None:
+        def holds(parts: Parts) -> bool:
+            seen = self.seen(parts)
+            return seen is not None and claim(seen)
+
+        for parts in self.candidates(policy, facts):
+            if holds(parts):
+                return smaller(parts, holds)
+        return None
+
+    def candidates(self, policy: str, facts: SomeFacts) -> Iterator[Parts]:
+        """Give requests with these facts, one for each random number worth trying; none where no request has them."""
         try:
             parts = requested(self.program, policy, facts, self._tokens)
         except UnsayableError:
-            return None
+            return
         for draw in self.draws:
-            tried = {**parts, "random": draw} if draw else parts
-            if self._holds(tried, claim):
-                return self._smallest(tried, claim)
-        return None
+            yield {**parts, "random": draw} if draw else parts
 
-    def _holds(self, parts: Parts, claim: Callable[[Seen], bool]) -> bool:
-        seen = self.seen(parts)
-        return seen is not None and claim(seen)
-
-    def seen(self, parts: Request) -> Seen | None:
-        """Return what becomes of a request, None when it is refused before any rule is asked."""
-        book = self.book
+    def _decided(self, parts: Request) -> tuple[Route, Facts] | None:
         try:
             written = Written(json.dumps(parts))
             given: dict[str, Scalar | None] = {} if written.names_model else {"model": None}
             given.update(facts_said.fact(self.program, f"{name}={value}") for name, value in written.said.items())
             facts = Facts(written.call, self.program, Scripted(), given)
-            found = route(book, None, facts, Scripted(), written.draw)
+            return route(self.book, None, facts, Scripted(), written.draw), facts
         except (RequestFileError, facts_said.SaidError, UnknownPolicyError, WishError):
             return None
+
+    def told(self, parts: Request) -> dict[str, object]:
+        """Return what becomes of a request that some rule decides, as `explain` tells it, but shorter."""
+        decided = self._decided(parts)
+        assert decided is not None
+        told = record(self.book, *decided)
+        return {name: value for name, value in told.items() if name not in ("skipped", "facts", "file")}
+
+    def cost_nusd(self, parts: Request) -> int | None:
+        """Return what one answer costs at the dearest endpoint of the plan, in nano-dollars; None if unknown."""
+        decided = self._decided(parts)
+        return None if decided is None else answer_cost_nusd(self.book, *decided)
+
+    def seen(self, parts: Request) -> Seen | None:
+        """Return what becomes of a request, None when it is refused before any rule is asked."""
+        decided = self._decided(parts)
+        if decided is None:
+            return None
+        found, facts = decided
         return Seen(
             rules=tuple((step.policy.name, step.index) for step in found.steps),
             candidates=tuple(candidate.endpoint for candidate in found.candidates),
@@ -82,17 +104,6 @@ class Requests:
         count = Facts(written.call, self.program, Scripted())["prompt.tokens"]
         return int(count) if isinstance(count, int | float) else 0
 
-    def _smallest(self, parts: Parts, claim: Callable[[Seen], bool]) -> Parts:
-        """Return the request without what the claim does not need."""
-        again = True
-        while again:
-            again = False
-            for smaller in _without_one(parts):
-                if self._holds(smaller, claim):
-                    parts, again = smaller, True
-                    break
-        return parts
-
     @property
     def book(self) -> Book:
         """The program, ready to decide; its engines are the meaning itself."""
@@ -109,6 +120,18 @@ class Requests:
             arms = {middle for split in _splits(self.program) for middle in _middles(split)}
             self._draws = tuple(dict.fromkeys([*DRAWS, *sorted(arms)]))[:_MOST_DRAWS]
         return self._draws
+
+
+def smaller(parts: Parts, holds: Callable[[Parts], bool]) -> Parts:
+    """Return a request without what it does not need for something to hold of it."""
+    again = True
+    while again:
+        again = False
+        for less in _without_one(parts):
+            if holds(less):
+                parts, again = less, True
+                break
+    return parts
 
 
 def _splits(program: Program) -> Iterator[Split]:

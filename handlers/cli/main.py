@@ -18,6 +18,8 @@ COMMANDS = {
     "check": "say everything that is wrong with a policy",
     "explain": "say where a request would go, and why",
     "test": "run the tests written in policies",
+    "diff": "say which requests a change of a policy re-routes",
+    "bounds": "say the worst each rule can do: attempts, wait, cost",
     "fmt": "lay out policies the one way",
     "build": "compile a policy into a plan",
     "usage": "add up what was spent, from the log",

@@ -292,7 +292,8 @@ def duration(seconds: float) -> str:
 def dollars(nusd: float) -> str:
     """Return an amount as policies write it: `$0.0125`."""
     usd = nusd / NANO
-    return f"${usd:,.2f}" if usd >= 100 else f"${usd:.6f}".rstrip("0").rstrip(".")
+    whole, _, rest = f"{usd:,.6f}".partition(".")
+    return f"${whole}.{rest.rstrip('0'):0<2}" if usd < 100 else f"${usd:,.2f}"
 
 
 _JUDGES: dict[str, Callable[[_Judge], Judged | None]] = {

@@ -138,11 +138,16 @@ def regions_of(program: Program, more: Iterable[Cond] = ()) -> Regions:
         program: Its conditions span the space.
         more: Conditions that will be asked for besides.
     """
+    return Regions(program, space_of(program, [*conditions_of(program), *more]))
+
+
+def conditions_of(program: Program) -> list[Cond | None]:
+    """Return every condition that decides about a program's requests, and what it depends on where they may go."""
     conds: list[Cond | None] = [rule.when for policy in program.policies for rule in policy.rules]
     conds += [guard.when for guard in program.guards]
     conds += [limit.when for limit in program.limits]
     conds += [claim.when for claim in program.assertions]
-    return Regions(program, space_of(program, [*conds, *_of_endpoints(program), *more]))
+    return [*conds, *_of_endpoints(program)]
 
 
 def _of_endpoints(program: Program) -> Iterator[Cond]:

@@ -115,6 +115,18 @@ class Search:
                 yield from self._left(piece, taken, depth + 1)
             inner[axis] = mask & best.box[axis]
 
+    def narrowed(self, box: Box, taken: Sequence[Term]) -> Box:
+        """Return a box less what is taken of it without a choice: what sticks out along one axis only."""
+        again = True
+        while again:
+            again = False
+            for term in taken:
+                cuts = _cuts(box, term.box, self.space.full)
+                if cuts is not None and len(cuts) == 1:
+                    (axis,) = cuts
+                    box, again = {**box, axis: box.get(axis, self.space.full[axis]) & ~term.box[axis]}, True
+        return box
+
     def cover(self, box: Box, taken: Sequence[Term]) -> list[int | str]:
         """Return owners of which none can be left out, whose boxes cover a box that `taken` does; in their order.
 
@@ -205,10 +217,14 @@ class Guess:
 
     def point(self, box: Box, count: int) -> Box | None:
         """Return one class for each axis, so that none of the first `count` terms holds it; None without a find."""
-        alive, point = self.meeting(box, count), dict(box)
+        return self.outside(box, self.meeting(box, count))
+
+    def outside(self, box: Box, alive: int) -> Box | None:
+        """Return a point of a box outside of these terms, one bit each; None without a find."""
+        point = dict(box)
         if alive:
             point = self._moved(box, alive)
-        if not point or not self.space.settle(point) or not self.space.is_possible(point):
+        if (alive and not point) or not self.space.settle(point) or not self.space.is_possible(point):
             return None
         return point
 

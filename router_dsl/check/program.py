@@ -11,6 +11,7 @@ from router_dsl.check import doubtful, guards, models, own_facts, policies, prov
 from router_dsl.check.asked import Paths
 from router_dsl.check.conditions import Conditions
 from router_dsl.check.memo import Memo
+from router_dsl.check.models import Catalog
 from router_dsl.check.options import ActionOptions
 from router_dsl.check.report import Report
 from router_dsl.check.scope import Scope, collect
@@ -29,6 +30,7 @@ def check(
     broken: bool = False,
     oracle_of: OracleOf | None = None,
     memo: Memo | None = None,
+    doubts: bool = True,
 ) -> tuple[Program | None, list[Diagnostic]]:
     """Return the program that the files mean, or None when there is an error; and all findings, in order.
 
@@ -44,18 +46,24 @@ def check(
             what only a request can show is not reported.
         memo: Rules resolved by an earlier check of nearly the same files, for an editor. With one, warnings that need a
             look at the whole policy are left out.
+        doubts: Report what is allowed and hardly meant; proving it takes most of the time.
     """
     broken = broken or any(finding.severity == "error" for finding in reported)
     sources = [file.span.source for file in files]
     report = Report(sources, broken, reported, imports_lost=broken and _imports_lost(files))
-    program = _program(collect(files, report), broken, oracle_of, memo)
+    scope = collect(files, report)
+    program, targets, catalog = _program(scope, memo)
+    # With an error about, what is unused or never decides may be the error's doing.
+    if doubts and memo is None and not broken and not report.has_errors:
+        unused.warn(scope, targets)
+        doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
     if broken or report.has_errors:
         return None, in_order(report.diagnostics)
     refused = refusals(program, files)
     return (None if refused else program), in_order([*report.diagnostics, *refused])
 
 
-def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None, memo: Memo | None) -> Program:
+def _program(scope: Scope, memo: Memo | None) -> tuple[Program, Targets, Catalog]:
     paths = Paths(scope)
     conditions = Conditions(scope, paths)
     own = own_facts.resolve(scope)
@@ -80,11 +88,7 @@ def _program(scope: Scope, broken: bool, oracle_of: OracleOf | None, memo: Memo 
         assertions=trials.assertions(scope, conditions),
     )
     unused.check_left_over(scope, conditions)
-    # With an error about, what is unused or never decides may be the error's doing.
-    if not broken and not scope.report.has_errors and memo is None:
-        unused.warn(scope, targets)
-        doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
-    return program
+    return program, targets, catalog
 
 
 def _name(file: str) -> str:
