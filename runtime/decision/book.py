@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
-from router_dsl.fields import APIS
+from router_dsl.fields import APIS, NEEDS
 from router_dsl.interpret import fixed_facts
-from router_dsl.plan import Call, Cond, Endpoint, Endpoints, Options, Plan, Program, Requested, Scalar, Split, Use
+from router_dsl.plan import (
+    Atom,
+    Call,
+    Cond,
+    Endpoint,
+    Endpoints,
+    Named,
+    Not,
+    Options,
+    Plan,
+    Program,
+    Requested,
+    Scalar,
+    Split,
+    Use,
+)
 from runtime.decision import engine, ordering, suitable
 from runtime.wire.spoken import spoken
 
@@ -123,6 +139,15 @@ class Book:
         found._uses = {}
         return found
 
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The facts that the policy's conditions ask of requests, and those that say how much they cost."""
+        program = self.program
+        conds = [rule.when for policy in program.policies for rule in policy.rules]
+        conds += [guard.when for guard in program.guards] + [limit.when for limit in program.limits]
+        own = {fact for cond in conds if cond is not None for fact in _asked(cond)}
+        return frozenset(own | {"model", "prompt.tokens", "output.tokens", *(fact for fact, _, _ in NEEDS)})
+
     def use(self, policy: str, rule: int) -> ReadyUse | None:
         """Return a rule's action, worked out on first use; None when it rejects."""
         key = (policy, rule)
@@ -192,3 +217,14 @@ class Book:
         if suitable.asks_measured(cond):
             return frozenset(), test
         return frozenset(i for i, facts in enumerate(self.fixed) if test(facts) is False), None
+
+
+def _asked(cond: Cond) -> Iterator[str]:
+    match cond:
+        case Atom():
+            yield cond.fact
+        case Not() | Named():
+            yield from _asked(cond.item)
+        case _:
+            for item in cond.items:
+                yield from _asked(item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -516,8 +516,10 @@ _SECRET_HEADERS = (
 )
 
 
-def report(facts: Facts) -> dict[str, object]:
-    """Return the facts asked so far, fit for logs: addresses readable, no prompt text, no credentials."""
+def report(facts: Facts, names: Iterable[str] = ()) -> dict[str, object]:
+    """Return the facts asked so far, and these, fit for logs: addresses readable, no prompt text, no credentials."""
+    for name in names:
+        facts[name]  # finds it out
     declared = {fact.name: fact for fact in facts.program.facts}
     shown: dict[str, object] = {}
     for name, value in facts.items():

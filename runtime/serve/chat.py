@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.decision.explain import record as decision_record
-from runtime.decision.facts import Call, Facts
+from runtime.decision.facts import Call, Facts, report
 from runtime.decision.naming import WishError
 from runtime.decision.route import Route, UnknownPolicyError, route
 from runtime.dispatch.record import Client
@@ -71,6 +71,8 @@ async def serve(
         return
     visit.route, visit.rule, visit.policy = way, way.rule.label, policy_name(way.policy, router.book.plan.digest)
     visit.tenant = _text(facts.look("tenant"))
+    if router.settings.log_facts:
+        visit.facts = report(facts, router.book.asked)
     named = refusals.models_of(way, found.body.model)
     if (why_not := asking.barred(router, visit.key, way.policy, named)) is not None:
         await refuse(client, visit, why_not, dialect)

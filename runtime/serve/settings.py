@@ -57,6 +57,7 @@ class Settings:
         plan_keys: A plan must be signed by one of them, where there are any: `POINTSMAN_PLAN_KEY`.
         stream_keep_alive: Signs of life in silent streams, from `POINTSMAN_STREAM_KEEP_ALIVE`; None sends none.
         traces: Whether OpenTelemetry's own variables ask for traces.
+        log_facts: Whether log lines tell the facts that the policy asks: `POINTSMAN_LOG_FACTS`.
         store: Address of what counts the limits of all instances together, from `POINTSMAN_STORE`, or None.
         store_timeout_s: How long a request waits for it, at most, from `POINTSMAN_STORE_TIMEOUT`.
         store_closed: Refuse what a limit covers while it does not answer: `POINTSMAN_STORE_DOWN`.
@@ -77,6 +78,7 @@ class Settings:
     policy_fallback: str | None = None
     policy_refresh_s: float | None = None
     traces: bool = False
+    log_facts: bool = False
     store: str | None = None
     store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
     store_closed: bool = False
@@ -117,6 +119,7 @@ class Settings:
             keep_alive_s=_seconds("POINTSMAN_KEEP_ALIVE", environ, DEFAULT_KEEP_ALIVE_S),
             stream_keep_alive=_keep_alive("POINTSMAN_STREAM_KEEP_ALIVE", environ),
             traces=_traces(environ),
+            log_facts=_flag("POINTSMAN_LOG_FACTS", environ),
             store=environ.get("POINTSMAN_STORE") or None,
             store_timeout_s=_milliseconds("POINTSMAN_STORE_TIMEOUT", environ, DEFAULT_STORE_TIMEOUT_S),
             store_closed=_is_closed("POINTSMAN_STORE_DOWN", environ),

@@ -70,6 +70,7 @@ class RequestTold(msgspec.Struct, frozen=True, gc=False):
     tag: str | None
     tenant: str | None
     generation_id: str | None
+    facts: Mapping[str, object] | msgspec.UnsetType = msgspec.UNSET
 
 
 Event = Mapping[str, object] | RequestTold
@@ -124,6 +125,7 @@ def request_ended(visit: Visit) -> RequestTold:
         way.options.tag if way is not None and way.options is not None else None,
         visit.tenant,
         visit.generation or None,
+        msgspec.UNSET if visit.facts is None else visit.facts,
     )
 
 

@@ -42,6 +42,7 @@ class Visit:
         waited_s: Spent waiting for providers until the head; what is left of the time is ours, the overhead.
         keep_alive: Signs of life that its stream is to have, or None.
         generation: What the answer is called, by OpenRouter's name for it; empty where nothing is generated.
+        facts: What the policy asks of it, for the log; None unless the operator wants that.
         end: How it ended: a `Record.end`, `rejected`, `error` or `explained`.
     """
 
@@ -72,6 +73,7 @@ class Visit:
     keep_alive: KeepAlive | None = None
     key: Key = ANYONE
     generation: str = ""
+    facts: Mapping[str, object] | None = None
 
     def head(self, status: int) -> Headers:
         """Note that the head of the answer goes out now, and return the headers that say why."""

@@ -12,6 +12,7 @@ import pytest
 
 from runtime.serve.lines import LineWriter
 from runtime.serve.log import ConsoleLog, JsonLog
+from runtime.serve.settings import Settings
 from tests.serve.desk import PATH, Desk
 
 
@@ -183,3 +184,15 @@ def test_a_client_cannot_paint_on_the_operators_terminal() -> None:
 def test_other_events_are_told_in_full() -> None:
     text = line({"event": "internal_error", "error": "KeyError", "trace": "  File x\n  File y"})
     assert text.splitlines() == ["internal_error  error KeyError", "  File x", "  File y"]
+
+
+def test_facts_are_in_a_line_only_where_the_operator_wants_them() -> None:
+    assert "facts" not in events()["plain"]
+    desk = Desk(settings=Settings(log_facts=True))
+    desk.post(headers={"x-country": "de", "authorization": "Bearer secret"})
+    facts = desk.log.last["facts"]
+    assert isinstance(facts, dict)
+    assert facts["header.x-country"] == "de"
+    assert facts["task"] == "chat"
+    assert facts["user"] is None
+    assert not {"prompt.text", "header.authorization"} & facts.keys()
