@@ -56,7 +56,7 @@ class Written:
         path = _path(parts.get("path", "/v1/chat/completions"))
         api = INFERENCE[path.removeprefix("/api")]
         body = _object(parts.get("body", {}), "body")
-        self.names_model = body.get("model") is not None
+        self.names_model = body.get("model") is not None or bool(body.get("models"))
         if not self.names_model:
             body = {**body, "model": NO_MODEL}
         raw = json.dumps({**_FILLERS[api], **body}, ensure_ascii=False).encode("utf-8", "surrogatepass")

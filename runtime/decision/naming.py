@@ -71,17 +71,21 @@ def named(body: Body, is_known: IsKnown) -> Named:
     model, variant, policy = _taken_apart(body.model, is_known)
     if body.preset:
         if policy not in (None, body.preset):
-            raise _refused(f"`preset` names `{printable(body.preset)}`, and `model` names another policy", "preset")
+            raise _contradiction(
+                f"`preset` names `{printable(body.preset)}`, and `model` names another policy", "preset"
+            )
         policy = body.preset
     models = [model] if model else []
     for place, text in enumerate(body.models or ()):
         more, its_variant, its_policy = _taken_apart(text, is_known)
         where = f"models[{place}]"
         if its_policy is not None and its_policy != policy:
-            raise _refused("a policy is named by `model`, not by `models`", where)
+            raise _contradiction("a policy is named by `model`, not by `models`", where)
         if its_variant is not None:
             if variant not in (None, its_variant):
-                raise _refused(f"`:{its_variant}` contradicts `:{variant}`: one variant holds for all models", where)
+                raise _contradiction(
+                    f"`:{its_variant}` contradicts `:{variant}`: one variant holds for all models", where
+                )
             variant = its_variant
         if more:
             models.append(more)
@@ -109,13 +113,12 @@ def _taken_apart(text: str, is_known: IsKnown) -> tuple[str, Variant | None, str
     base, colon, word = model.rpartition(":")
     if colon and not is_known(model):
         if word in UNSUPPORTED:
-            raise _refused(f"the variant `:{word}` is not supported: {UNSUPPORTED[word]}", "model")
+            message = f"the variant `:{word}` is not supported: {UNSUPPORTED[word]}"
+            raise WishError(bad_request(message, "model", "unsupported_parameter"))
         if word in VARIANTS:
             return base, VARIANTS[word], policy or None
     return model, None, policy or None
 
 
-def _refused(message: str, param: str) -> WishError:
-    return WishError(
-        bad_request(message, param, "unsupported_parameter" if "variant `" in message else "invalid_value")
-    )
+def _contradiction(message: str, param: str) -> WishError:
+    return WishError(bad_request(message, param, "invalid_value"))

@@ -302,3 +302,26 @@ def test_a_missing_or_mangled_file_is_said(tmp_path: Path, capsys: pytest.Captur
     mangled.write_bytes(b"not a plan")
     assert main(["explain", str(mangled)]) == 1
     assert "not a plan" in capsys.readouterr().err
+
+
+def test_what_the_client_wishes_is_told(explain, policy, tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    body = {"models": ["llama-70b:floor", "llama-8b"], "provider": {"ignore": ["baseten"]}}
+    request = write(tmp_path, {"body": body})
+    told = explain("--request", request)
+    assert told["candidates"][0] == "llama-70b@fireworks"
+    assert {"endpoint": "llama-70b@baseten", "by": "provider.ignore"} in told["excluded"]
+    assert told["wishes"] == {
+        "models": ["llama-70b", "llama-8b"], "variant": "floor", "provider": {"ignore": ["baseten"]},
+    }  # fmt: skip
+    assert told["facts"]["model"] == "llama-70b"
+    assert main(["explain", policy, "--request", request]) == 0
+    assert "The client wishes:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [({"model": "llama-8b:online"}, ":online"), ({"model": "llama-8b", "provider": {"xyz": 1}}, "provider.xyz")],
+)
+def test_a_wish_that_cannot_be_is_wrong_use(policy, tmp_path, capsys, body, word) -> None:  # type: ignore[no-untyped-def]
+    assert main(["explain", policy, "--request", write(tmp_path, {"body": body})]) == 2
+    assert word.partition(".")[2] in capsys.readouterr().err

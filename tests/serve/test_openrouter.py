@@ -123,6 +123,29 @@ def test_metadata_is_there_for_who_asks(path: str, *, stream: bool) -> None:
         assert b"openrouter_metadata" not in desk.post(stream=stream, headers={"x-openrouter-metadata": said}).body
 
 
+EVERY_INTERFACE = {
+    "chat/completions": {"messages": HELLO},
+    "completions": {"prompt": "hi"},
+    "messages": {"messages": HELLO, "max_tokens": 9},
+    "responses": {"input": "hi"},
+    "embeddings": {"input": "hi"},
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize("name", EVERY_INTERFACE)
+def test_every_interface_hears_wishes_and_tells_metadata(name: str, prefix: str) -> None:
+    for stream in (False, True) if name != "embeddings" else (False,):
+        body = {"models": ["nope", "small:floor"], "provider": {"ignore": ["one"]}, **EVERY_INTERFACE[name]}
+        answer = Desk().post({**body, "stream": stream}, path=f"{prefix}/v1/{name}", headers=ASKS)
+        assert (answer.status, answer.ended) == (200, True)
+        assert answer.headers["x-pointsman-endpoint"] == "small@two"
+        assert answer.body.count(b'"openrouter_metadata":{') == 1
+        assert b'"excluded":[{"endpoint":"small@one","by":"provider.ignore"}]' in answer.body
+        skinned = prefix == "/api" and name not in ("messages", "responses")
+        assert (answer.headers["x-generation-id"].encode() in answer.body) is skinned
+
+
 def test_metadata_tells_what_was_excluded() -> None:
     told: Any = Desk().post(headers={**ASKS, "x-country": "de"}, models=["large"]).json["openrouter_metadata"]
     assert told["strategy"] == "fallback"
