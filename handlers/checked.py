@@ -11,6 +11,14 @@ from router_dsl.plan import Program
 from router_dsl.source import Diagnostic
 
 
-def check(files: Sequence[File], reported: Sequence[Diagnostic] = ()) -> tuple[Program | None, list[Diagnostic]]:
-    """Return the program that the files mean, None when there is an error, and all findings but those reported."""
-    return program.check(files, reported, oracle_of=Requests)
+def check(
+    files: Sequence[File], reported: Sequence[Diagnostic] = (), *, proving: bool = True
+) -> tuple[Program | None, list[Diagnostic]]:
+    """Return the program that the files mean, None when there is an error, and all findings but those reported.
+
+    Args:
+        files: The root file first.
+        reported: What loading found.
+        proving: Judge assertions and look for doubtful rules, too; else whatever has a meaning is a program.
+    """
+    return program.check(files, reported, oracle_of=Requests if proving else None, doubts=proving)

@@ -27,12 +27,14 @@ class Compiled:
     files: tuple[Path, ...] = ()
 
 
-def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = ()) -> Compiled:
+def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = (), *, proving: bool = True) -> Compiled:
     """Return the plan of a `.route` or `.plan` file.
 
     Args:
         root: Folder that imports may not leave; the file's own unless said.
         keys: One of them must have signed a `.plan`; without keys it may be signed or not.
+        proving: Whether assertions must hold; what only looks at a policy can do without, and a false one is best
+            looked at.
 
     Raises:
         OSError: The file cannot be read.
@@ -42,10 +44,10 @@ def compile_file(path: Path, root: Path | None = None, keys: Sequence[Key] = ())
     if path.suffix == ".plan":
         return Compiled(open_plan(path.read_bytes(), keys), [])
     path.stat()
-    return compile_source(path, root)
+    return compile_source(path, root, proving=proving)
 
 
-def compile_source(path: Path, root: Path | None = None) -> Compiled:
+def compile_source(path: Path, root: Path | None = None, *, proving: bool = True) -> Compiled:
     """Return the plan of a `.route` file; that it cannot be read is among the findings."""
     # The authoring half (Lark, checker, compiler) loads only for a source.
     from handlers.checked import check
@@ -57,7 +59,7 @@ def compile_source(path: Path, root: Path | None = None) -> Compiled:
     if not files:
         return Compiled(None, in_order(found))
     sources = tuple(Path(file.span.source.name) for file in files)
-    program, more = check(files, found)
+    program, more = check(files, found, proving=proving)
     diagnostics = in_order([*found, *more])
     if program is None or any(d.severity == "error" for d in diagnostics):
         return Compiled(None, diagnostics, sources)

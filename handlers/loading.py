@@ -105,7 +105,8 @@ def _from_source(file: Path, root: Path | None) -> Compiled:
     if found is not None:
         return Compiled(found[0], [], found[1])
     began_ns = time.time_ns()
-    compiled = compile_file(file, root)
+    # What is proved is proved by `check` and `build`, before it ships: a start has no seconds for it.
+    compiled = compile_file(file, root, proving=False)
     if compiled.plan is not None and not compiled.diagnostics:
         plan_cache.keep(file, root, compiled.plan, compiled.files, began_ns)
     gc.collect()  # what compiling leaves behind, before a server freezes what it finds

@@ -54,9 +54,10 @@ def check(
     scope = collect(files, report)
     program, targets, catalog = _program(scope, memo)
     # With an error about, what is unused or never decides may be the error's doing.
-    if doubts and memo is None and not broken and not report.has_errors:
+    if memo is None and not broken and not report.has_errors:
         unused.warn(scope, targets)
-        doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
+        if doubts:
+            doubtful.warn(program, scope, catalog, None if oracle_of is None else oracle_of(program))
     if broken or report.has_errors:
         return None, in_order(report.diagnostics)
     refused = refusals(program, files)
