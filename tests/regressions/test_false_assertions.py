@@ -22,7 +22,7 @@ assert attempts <= 1
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def policy(tmp_path: Path) -> Path:
     file = tmp_path / "chat.route"
     file.write_text(POLICY)
