@@ -15,6 +15,7 @@ from handlers.lambda_runtime.lifespan import Application, Lifespan, StartError
 from handlers.lambda_runtime.loop import run, slots_of
 from handlers.lambda_runtime.slot import Terms
 from handlers.loading import SHIPPED, log_to, router_at, settings_of
+from handlers.server import settle_garbage
 from runtime.serve.app import App, RefusedError
 from runtime.serve.lines import HeldLines, unbuffered
 from runtime.serve.log import JsonLog
@@ -54,6 +55,7 @@ class Gateway:
         app = self._app = App(lambda: router)
         self._lifespan = Lifespan(app)
         await self._lifespan.start()
+        settle_garbage()
         return app
 
     async def after_gap(self, gap_s: float) -> None:
@@ -67,6 +69,11 @@ class Gateway:
             await router.settle(within_s)
         if self._held is not None:
             self._held.flush()
+
+    def stop(self) -> None:
+        """End every request in flight in order: streams by the error event."""
+        if self._app is not None:
+            self._app.stop()
 
     def timed_out(self, path: str) -> tuple[int, bytes]:
         """Return the error for a request that the function had no time for."""

@@ -78,7 +78,7 @@ def run(router: Router, listener: socket.socket) -> int:
 
     app = App(lambda: router)
     server = GracefulServer(_config(app, router), app, router.settings.grace_s)
-    _settle_garbage()
+    settle_garbage()
     # uvicorn raises the signal that ended it once more, when everything has ended in order: that is no failure.
     signal.signal(signal.SIGTERM, _ended)
     with contextlib.suppress(KeyboardInterrupt):
@@ -90,7 +90,7 @@ def _ended(_signal: int, _frame: FrameType | None) -> None:
     """Do nothing."""
 
 
-def _settle_garbage() -> None:
+def settle_garbage() -> None:
     """Have the garbage collector leave alone what is there by now, and look at the rest less often.
 
     Requests leave next to no cycles behind, and the plan and the code are never garbage.

@@ -57,7 +57,7 @@ async def serve(host: Host, environ: Mapping[str, str], terms: Terms, stop: asyn
     apis = [api, *(RuntimeApi(address) for _ in range(count - 1))]
     slots = [Slot(each, host, app, terms, pace) for each in apis]
     try:
-        return await _until_stopped(slots, stop)
+        return await _until_stopped(host, slots, stop)
     finally:
         await host.close()
 
@@ -90,7 +90,7 @@ def _fault(error: Exception) -> Fault:
     return Fault("Function.StartFailed", f"{type(error).__name__}: {error}")
 
 
-async def _until_stopped(slots: list[Slot], stop: asyncio.Event) -> int:
+async def _until_stopped(host: Host, slots: list[Slot], stop: asyncio.Event) -> int:
     tasks = [asyncio.create_task(slot.run()) for slot in slots]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +99,10 @@ async def _until_stopped(slots: list[Slot], stop: asyncio.Event) -> int:
         slot.is_last = True
         if slot.is_idle:
             task.cancel()
-    _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+    _, late = await asyncio.wait(tasks, timeout=GRACE_S * 0.6)
+    if late:
+        host.stop()
+        _, late = await asyncio.wait(late, timeout=GRACE_S * 0.4)
     for task in late:
         task.cancel()
     ends = await asyncio.gather(*tasks, return_exceptions=True)

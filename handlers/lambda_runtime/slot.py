@@ -21,6 +21,9 @@ from handlers.lambda_runtime.lifespan import Application
 # What is left of the function's time when an answer is ended: the last bytes have to get out before Lambda ends it all.
 MARGIN_S = 0.25
 
+# So long before that, a stream is told to end in its own words: the client's SDK raises what they say.
+LAST_WORDS_S = 0.5
+
 # After so long without a request, connections that lay idle are not to be trusted: NAT gateways and load balancers
 # forget flows, and a process that was frozen has heard no FIN. 20 s is less than any of them waits.
 LONG_GAP_S = 20.0
@@ -48,6 +51,10 @@ class Host(Protocol):
 
     async def after_response(self, within_s: float) -> None:
         """Called when a client has its whole answer and before the process may be frozen; has so long at most."""
+        ...
+
+    def stop(self) -> None:
+        """End every request in flight in order, if it can be done in the answer itself."""
         ...
 
     def timed_out(self, path: str) -> tuple[int, bytes]:
@@ -187,9 +194,11 @@ class Slot:
     async def _served(self, invocation: Invocation, request: HttpRequest, answer: Streamed | Whole) -> Fault | None:
         """Have the application answer; return what went wrong."""
         scope = {**request.scope, "extensions": {}}
-        left_s = invocation.deadline_unix_s - time.time() - MARGIN_S
+        left_s = max(0.0, invocation.deadline_unix_s - time.time() - MARGIN_S)
+        # Where other requests are in flight in this process they would end, too: there it is left to the trailers.
+        last_words = asyncio.get_running_loop().call_later(left_s - LAST_WORDS_S, self._stop, answer)
         try:
-            async with asyncio.timeout(max(0.0, left_s)) as timer:
+            async with asyncio.timeout(left_s) as timer:
                 await self._app(scope, _receive(request.body, answer.gone), answer.send)
         except Exception as error:  # noqa: BLE001 — the outermost frame
             if timer.expired() and isinstance(error, TimeoutError):
@@ -200,7 +209,13 @@ class Slot:
             if answer.is_begun and not answer.is_complete:
                 await answer.break_off(Fault("Function.Stopped", "the function was told to stop"))
             raise
+        finally:
+            last_words.cancel()
         return None if answer.is_complete else Fault("Function.NoAnswer", "the application ended without an answer")
+
+    def _stop(self, answer: Streamed | Whole) -> None:
+        if answer.is_begun and not answer.is_complete and self._pace.busy == 1:
+            self._host.stop()
 
 
 def _receive(body: bytes, gone: asyncio.Event) -> Callable[[], Awaitable[Message]]:

@@ -106,7 +106,7 @@ class RuntimeApi:
         self.asked = asyncio.Event()
         self._calls: dict[str, Call] = {}
         self._queue: asyncio.Queue[Call] = asyncio.Queue()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> RuntimeApi:
@@ -122,8 +122,9 @@ class RuntimeApi:
         """Be gone: every connection is closed, none is taken."""
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
     def invoke(self, event: object, *, timeout_s: float = 30.0, **headers: str) -> Call:
@@ -144,14 +145,16 @@ class RuntimeApi:
     # --- the wire ---------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while line := await reader.readline():
                 method, path, _ = line.decode().split(" ")
                 headers = await _fields(reader)
                 await self._serve(method, path.removeprefix("/2018-06-01/runtime"), headers, reader, writer)
-        self._writers.discard(writer)
-        writer.close()
+        writer.transport.abort()
 
     async def _serve(
         self, method: str, path: str, headers: dict[str, str], reader: asyncio.StreamReader,

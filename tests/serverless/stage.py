@@ -37,6 +37,9 @@ class Stage:
         if self.afterwards is not None:
             await self.afterwards()
 
+    def stop(self) -> None:
+        self.told.append("stop")
+
     def timed_out(self, path: str) -> tuple[int, bytes]:
         return 504, json.dumps({"late": path}).encode()
 

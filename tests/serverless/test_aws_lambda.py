@@ -87,6 +87,24 @@ def test_tokens_reach_lambda_as_they_are_made(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_stream_whose_time_is_up_ends_in_its_own_words(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RuntimeApi() as api, runtime(api.address, plan(tmp_path)):
+            body = {**CHAT, "model": "drip", "stream": True, "max_tokens": 1000}
+            call = api.invoke(function_url(body=body), timeout_s=slot.MARGIN_S + slot.LAST_WORDS_S + 0.7)
+            await call.over.wait()
+            assert call.fault is None
+            last = json.loads(call.body.rstrip().rpartition(b"data: ")[2])
+            assert last["choices"][0]["finish_reason"] == "error"
+            assert last["error"]["message"]
+            await api.until_asked(2)
+            again = api.invoke(function_url(body=CHAT))
+            await again.over.wait()
+            assert again.prelude["statusCode"] == 200
+
+    run(scenario())
+
+
 def test_a_function_that_was_frozen_serves_on(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with scripted.Provider() as provider:

@@ -389,6 +389,26 @@ def test_a_gap_is_what_either_clock_says_and_none_while_another_slot_is_busy(
     assert pace.gap_s() == (0.0 if busy else pytest.approx(max(unix_s, monotonic_s), abs=1e-3))
 
 
+def test_a_stream_is_told_to_end_before_its_time_is_up_unless_others_would_end_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slot, "LAST_WORDS_S", 0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        await asyncio.Event().wait()
+
+    async def scenario(running: Running) -> None:
+        for calls in (1, 2):
+            began = [running.api.invoke(function_url(), timeout_s=slot.MARGIN_S + 0.1) for _ in range(calls)]
+            for call in began:
+                await call.over.wait()
+            assert running.stage.told == ["open", "stop"]
+
+    run(app, scenario, terms=Terms(may_freeze=False), AWS_LAMBDA_MAX_CONCURRENCY="2")
+
+
 # --- many at once ---------------------------------------------------------------------------------
 
 
