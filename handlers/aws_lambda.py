@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 from handlers.aws_secrets import Reference, SecretError, fetch, references
 from handlers.cli.output import complain
+from handlers.garbage import settle_garbage
 from handlers.lambda_runtime.lifespan import Application, Lifespan, StartError
 from handlers.lambda_runtime.loop import run, slots_of
 from handlers.lambda_runtime.slot import Terms
 from handlers.loading import SHIPPED, log_to, router_at, settings_of
-from handlers.server import settle_garbage
 from runtime.serve.app import App, RefusedError
 from runtime.serve.lines import HeldLines, unbuffered
 from runtime.serve.log import JsonLog

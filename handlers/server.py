@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import signal
 import socket
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from handlers.cli.output import FOUND, OK, complain
+from handlers.garbage import settle_garbage
 from runtime.serve.app import App
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings, is_loopback
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from uvicorn import Config
 
 BACKLOG = 2048
-
-# Of allocations that outlive others, then of collections: the default of 700 has the collector run at every tenth
-# request (benchmarks/gateway.md).
-GC_THRESHOLDS = (50_000, 20, 50)
 
 
 def is_closed_to_strangers(settings: Settings, host: str) -> bool:
@@ -88,16 +84,6 @@ def run(router: Router, listener: socket.socket) -> int:
 
 def _ended(_signal: int, _frame: FrameType | None) -> None:
     """Do nothing."""
-
-
-def settle_garbage() -> None:
-    """Have the garbage collector leave alone what is there by now, and look at the rest less often.
-
-    Requests leave next to no cycles behind, and the plan and the code are never garbage.
-    """
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    gc.enable()
 
 
 def _config(app: App, router: Router) -> Config:

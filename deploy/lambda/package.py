@@ -98,9 +98,22 @@ def reached() -> tuple[list[Path], list[str]]:
             top = name.partition(".")[0]
             if top in OWN:
                 left.append(name)
-            elif top not in sys.stdlib_module_names and (library := LIBRARIES[top]) is not None:
+            elif top not in sys.stdlib_module_names and (library := library_of(top, module)) is not None:
                 libraries |= {library, *NEEDED.get(library, ())}
     return sorted(set(modules.values())), sorted(libraries)
+
+
+def library_of(name: str, module: str) -> str | None:
+    """Return what a library is called on PyPI, None when it is not packaged.
+
+    Raises:
+        SystemExit: Nobody has said whether it is.
+    """
+    if name not in LIBRARIES:
+        raise SystemExit(
+            f"package: `{module}`, which serving reaches, imports `{name}`: add it to LIBRARIES, or import less"
+        )
+    return LIBRARIES[name]
 
 
 def file_of(module: str) -> Path | None:
