@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test node test-long test-model check format bench lock clean package rie
+.PHONY: run test node test-long test-model image-smoke check format bench lock clean package rie
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
@@ -28,6 +28,9 @@ test-model: $(VENV)/.dev ## Generations of two real model servers, one killed on
 	@test -x .venv-model/bin/transformers || { $(PYTHON) -m venv .venv-model && \
 		.venv-model/bin/python -m pip --disable-pip-version-check install -q torch==2.13.0 'transformers[serving]==5.23.0'; }
 	$(BIN)/python tests/model/serve_tiny.py
+
+image-smoke: $(VENV)/.dev ## The steps of Dockerfile for real, on a base made on the spot; Debian's buildah and debootstrap, as root
+	$(BIN)/python tests/deploy/image_smoke.py
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, policies
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EVERY = ("decision", "authoring", "editor", "estimators", "transport", "gateway", "outage", "coldstart")
+EVERY = ("decision", "authoring", "editor", "estimators", "transport", "gateway", "outage", "coldstart", "start")
 WITH_PEERS = ("gateway", "outage")
 """Those that take `--peers DIR`."""
 

@@ -50,6 +50,15 @@ def test_attempts_in_flight_count_for_the_next_plan_and_end_there() -> None:
     assert heir.health.at(1.4).load(0) == 0.0
 
 
+def test_a_limit_that_a_provider_gets_holds_for_endpoints_that_stay() -> None:
+    heir = succeeded(Desk(POLICY), POLICY.replace('"sim://q"', '"sim://q"  limit 1 concurrent')).router
+    assert heir.health.at(1.0).in_service(1)
+    heir.health.begin(1, 1.0)
+    assert not heir.health.at(1.1).in_service(1)
+    free = heir.succeed(Book(compiled(POLICY)))
+    assert free.health.at(1.2).in_service(1)
+
+
 def test_limits_go_on_counting_at_the_new_amount() -> None:
     facts = {"user": "anna"}
 

@@ -144,6 +144,7 @@ def test_what_is_bad_is_refused_counted_and_told_and_the_last_good_one_stays(bad
             scene.wall.now_s += 61
             assert (await scene.post()).headers["x-pointsman-policy"].startswith("chat@abab")
         (refused,) = scene.events("plan_refused")  # it has not changed since
+        assert scene.source.asked[-1] == scene.source.tag  # and is not fetched again
         assert isinstance(refused, dict)
         assert why in str(refused["reason"])
         told = await scene.told()
