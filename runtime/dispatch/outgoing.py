@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from router_dsl.plan import Options, Program, Provider
@@ -34,6 +35,9 @@ OURS: Headers = (
 )
 FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding"})
 
+
+UNSIGNED = re.compile(rb'"signature"\s*:\s*""')
+"""What thoughts of other models have in place of Anthropic's signature, once we have translated them."""
 
 LIMITS = {"messages": "max_tokens", "responses": "max_output_tokens"}
 """What an interface that knows one name alone for the output limit calls it."""
@@ -94,6 +98,10 @@ class Addresses:
             limit = "max_completion_tokens" if _is_openais_own(provider.url) else "max_tokens"
             raw, dropped = translation.request(api, spoken, kept, entry.output, limit)
             drop = ()
+        elif api == "messages" and UNSIGNED.search(raw):
+            from runtime.wire.translate import translation
+
+            raw = translation.signed(raw)
         # Usage is always asked for: cost and health need it. The relay keeps the extra chunk from clients that did not.
         usage = spoken in ("chat", "completions")
         edits = Edits(

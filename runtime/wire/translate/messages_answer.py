@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from runtime.wire.translate.loose import Json, count_of, object_of, objects_of, text_of
-from runtime.wire.translate.messages_request import FORMAT, call_from_chat, call_to_chat, thought_to_chat
+from runtime.wire.translate.messages_from_chat import call_from_chat
+from runtime.wire.translate.messages_request import FORMAT, call_to_chat, thought_to_chat
 
 FINISH_OF_STOP = {
     "end_turn": "stop",

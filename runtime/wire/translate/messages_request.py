@@ -1,15 +1,12 @@
-"""Requests between Anthropic's Messages and chat completions, both ways."""
+"""Requests of Anthropic's Messages as chat completions have them, and as strict servers take them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from runtime.wire.translate.loose import (
     Dropped,
     InexpressibleError,
     Json,
     arguments_of,
-    input_of,
     object_of,
     objects_of,
     said,
@@ -21,8 +18,6 @@ FORMAT = "anthropic-claude-v1"
 
 # Shares of the output limit that OpenRouter gives each effort; read backwards for a budget in tokens.
 _SHARE_OF_EFFORT = (("minimal", 0.15), ("low", 0.35), ("medium", 0.65), ("high", 0.875))
-
-# --- to chat --------------------------------------------------------------------------------------
 
 _SERVER_SIDE = ("mcp_servers", "container")
 
@@ -41,7 +36,7 @@ def to_chat(body: Json, dropped: Dropped) -> Json:
     for place, message in enumerate(objects_of(left.pop("messages", None))):
         messages += _message_to_chat(message, f"messages[{place}]", dropped)
     chat: Json = {"messages": messages}
-    for name in ("model", "stream", "max_tokens", "temperature", "top_p", "top_k"):
+    for name in ("model", "stream", "max_tokens", "temperature", "top_p", "top_k", "cache_control"):
         if name in left:
             chat[name] = left.pop(name)
     if stops := left.pop("stop_sequences", None):
@@ -87,7 +82,7 @@ def _message_to_chat(message: Json, field: str, dropped: Dropped) -> list[Json]:
     results: list[Json] = []
     parts: list[Json] = []
     pictures: list[Json] = []
-    for place, block in enumerate(_blocks(content)):
+    for place, block in enumerate(blocks_of(content)):
         where = f"{field}.content[{place}]"
         if block.get("type") == "tool_result":
             results.append(_result_to_chat(block, where, pictures, dropped))
@@ -98,7 +93,7 @@ def _message_to_chat(message: Json, field: str, dropped: Dropped) -> list[Json]:
     return [*results, {"role": role, "content": _content(parts)}] if parts or not results else results
 
 
-def _blocks(content: object) -> list[Json]:
+def blocks_of(content: object) -> list[Json]:
     """Return content blocks; a bare text among them counts as one."""
     if not isinstance(content, list):
         return []
@@ -111,17 +106,18 @@ def _part_to_chat(block: Json, field: str) -> Json:
         case "text", _:
             return _text_part(block)
         case "image", "base64" | "url":
-            return _cached(block, {"type": "image_url", "image_url": {"url": _url_of(source)}})
+            return cached(block, {"type": "image_url", "image_url": {"url": _url_of(source)}})
         case "document", "text":
-            return _cached(block, {"type": "text", "text": text_of(source.get("data"))})
+            return cached(block, {"type": "text", "text": text_of(source.get("data"))})
         case "document", "base64":
             name = text_of(block.get("title")) or "document.pdf"
-            return _cached(block, {"type": "file", "file": {"filename": name, "file_data": _url_of(source)}})
+            return cached(block, {"type": "file", "file": {"filename": name, "file_data": _url_of(source)}})
         case kind, _:
             raise InexpressibleError(field, f"chat has no equivalent for a `{kind}` block like this")
 
 
-def _cached(block: Json, part: Json) -> Json:
+def cached(block: Json, part: Json) -> Json:
+    """Return a part with the cache mark of the block that it is made from."""
     return {**part, "cache_control": block["cache_control"]} if "cache_control" in block else part
 
 
@@ -137,7 +133,7 @@ def _result_to_chat(block: Json, field: str, pictures: list[Json], dropped: Drop
     content = block.get("content")
     if not isinstance(content, str):
         texts: list[Json] = []
-        for place, inner in enumerate(_blocks(content)):
+        for place, inner in enumerate(blocks_of(content)):
             part = _part_to_chat(inner, f"{field}.content[{place}]")
             (texts if part["type"] == "text" else pictures).append(part)
         content = _content(texts) if texts else ""
@@ -148,7 +144,7 @@ def _assistant_to_chat(content: object, field: str) -> Json:
     parts: list[Json] = []
     calls: list[Json] = []
     thoughts: list[Json] = []
-    for place, block in enumerate(_blocks(content)):
+    for place, block in enumerate(blocks_of(content)):
         match block.get("type"):
             case "text":
                 parts.append(_text_part(block))
@@ -193,7 +189,7 @@ def _tools_to_chat(left: Json, chat: Json) -> None:
         function["parameters"] = object_of(tool.get("input_schema"))
         if "strict" in tool:
             function["strict"] = tool["strict"]
-        tools.append(_cached(tool, {"type": "function", "function": function}))
+        tools.append(cached(tool, {"type": "function", "function": function}))
     if tools:
         chat["tools"] = tools
     choice = object_of(left.pop("tool_choice", None))
@@ -229,253 +225,31 @@ def _effort_of(budget: object, limit: object) -> str:
     return next((effort for effort, share in _SHARE_OF_EFFORT if budget <= share * limit), "xhigh")
 
 
-# --- from chat ------------------------------------------------------------------------------------
-
-_REFUSED = ("audio", "functions", "function_call", "web_search_options", "logprobs", "top_logprobs")
+# --- what a server refuses ------------------------------------------------------------------------
 
 
-def from_chat(body: Json, dropped: Dropped, output_default: int) -> Json:
-    """Return a chat request as one for Messages.
+def signed(body: Json) -> Json:
+    """Return a Messages request without thoughts that Anthropic has not signed and would refuse: we wrote them.
 
-    Args:
-        body: The chat request.
-        dropped: Told what is left out.
-        output_default: `max_tokens`, which Anthropic insists on, where the client set none.
-
-    Raises:
-        InexpressibleError: It asks for what Anthropic has no way to say.
+    A conversation that a provider of chat has answered so far has them in its history.
     """
-    left = said(body)
-    for name in _REFUSED:
-        if left.pop(name, None):
-            raise InexpressibleError(name, "Anthropic's interface has no equivalent")
-    if left.pop("n", 1) != 1:
-        raise InexpressibleError("n", "Anthropic's interface gives one answer")
-    if "audio" in (modalities if isinstance(modalities := left.pop("modalities", None), list) else []):
-        raise InexpressibleError("modalities", "Anthropic's interface has no audio")
-    system, messages = _messages_from_chat(objects_of(left.pop("messages", None)), dropped)
-    found: Json = {}
-    for name in ("model", "stream", "top_p", "top_k"):
-        if name in left:
-            found[name] = left.pop(name)
-    limits = [left.pop(name, None) for name in ("max_completion_tokens", "max_tokens")]
-    found["max_tokens"] = next((n for n in limits if isinstance(n, int | float) and n >= 1), output_default)
-    if system:
-        found["system"] = _plainest(system)
-    found["messages"] = messages
-    if isinstance(temperature := left.pop("temperature", None), int | float):
-        if temperature > 1:
-            dropped.add("temperature above 1")
-        found["temperature"] = min(temperature, 1)
-    if stop := left.pop("stop", None):
-        found["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    safety_id = left.pop("safety_identifier", None)
-    if user := left.pop("user", None) or safety_id:
-        found["metadata"] = {"user_id": user}
-    if (tier := left.pop("service_tier", None)) is not None:
-        found["service_tier"] = "standard_only" if tier == "default" else "auto"
-    _tools_from_chat(left, found)
-    _output_from_chat(left, found, dropped)
-    left.pop("stream_options", None)
-    dropped.add_rest(left)
-    return found
+
+    def kept(message: Json) -> Json:
+        content = message.get("content")
+        if not isinstance(content, list):
+            return message
+        blocks = [
+            b for b in content if not (isinstance(b, dict) and b.get("type") == "thinking" and not b.get("signature"))
+        ]
+        return {**message, "content": blocks}
+
+    messages = body.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    return {**body, "messages": [kept(each) if isinstance(each, dict) else each for each in listed]}
 
 
-def _messages_from_chat(messages: Sequence[Json], dropped: Dropped) -> tuple[list[Json], list[Json]]:
-    system: list[Json] = []
-    found: list[Json] = []
-    in_results = False  # the last message found holds results of tools, which what the user says next may join
-    for place, message in enumerate(messages):
-        field, role, content = f"messages[{place}]", message.get("role"), message.get("content")
-        if text_of(message.get("name")):
-            dropped.add("name")
-        match role:
-            case "system" | "developer":
-                system += _blocks_from_chat(content, field, dropped)
-                continue
-            case "assistant":
-                found.append({"role": "assistant", "content": _plainest(_assistant_from_chat(message, field, dropped))})
-                in_results = False
-            case "tool":
-                result = _result_from_chat(message, field, dropped)
-                if in_results:
-                    _content_of(found[-1]).append(result)
-                else:
-                    found.append({"role": "user", "content": [result]})
-                in_results = True
-            case "user":
-                blocks = _blocks_from_chat(content, field, dropped)
-                if in_results:
-                    _content_of(found[-1]).extend(blocks)
-                else:
-                    found.append({"role": "user", "content": _plainest(blocks)})
-                in_results = False
-            case _:
-                raise InexpressibleError(f"{field}.role", f"Anthropic's interface has no role `{text_of(role)}`")
-    return system, found
-
-
-def _content_of(message: Json) -> list[Json]:
-    content = message["content"]
-    assert isinstance(content, list)
-    return content
-
-
-def _plainest(blocks: list[Json]) -> object:
-    """Return one plain text as text."""
-    if not blocks:
-        return ""
-    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
-
-
-def _blocks_from_chat(content: object, field: str, dropped: Dropped) -> list[Json]:
-    """Return content as blocks; Anthropic refuses texts that are empty."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    found = []
-    for place, part in enumerate(_blocks(content)):
-        block = _block_from_chat(part, f"{field}.content[{place}]", dropped)
-        if block.get("text") != "":
-            found.append(_cached(part, block))
-    return found
-
-
-def _block_from_chat(part: Json, field: str, dropped: Dropped) -> Json:
-    match part.get("type"):
-        case "text":
-            return {"type": "text", "text": text_of(part.get("text"))}
-        case "refusal":
-            return {"type": "text", "text": text_of(part.get("refusal"))}
-        case "image_url":
-            image = part.get("image_url")
-            if text_of(object_of(image).get("detail")) not in ("", "auto"):
-                dropped.add("detail")
-            return {
-                "type": "image",
-                "source": _source_of(image if isinstance(image, str) else object_of(image).get("url")),
-            }
-        case "file":
-            file = object_of(part.get("file"))
-            data = text_of(file.get("file_data"))
-            if not data.startswith("data:application/pdf;base64,"):
-                raise InexpressibleError(field, "Anthropic's interface takes only files that are sent along, and PDF")
-            block: Json = {"type": "document", "source": _source_of(data)}
-            return {**block, "title": file["filename"]} if text_of(file.get("filename")) else block
-        case kind:
-            raise InexpressibleError(field, f"Anthropic's interface has no equivalent for a part of type `{kind}`")
-
-
-def _source_of(url: object) -> Json:
-    text = text_of(url)
-    head, comma, data = text.partition(",")
-    if head.startswith("data:") and head.endswith(";base64") and comma:
-        return {"type": "base64", "media_type": head[5:-7], "data": data}
-    return {"type": "url", "url": text}
-
-
-def _result_from_chat(message: Json, field: str, dropped: Dropped) -> Json:
-    content = message.get("content")
-    given = content if isinstance(content, str) else _plainest(_blocks_from_chat(content, field, dropped))
-    return {"type": "tool_result", "tool_use_id": text_of(message.get("tool_call_id")), "content": given}
-
-
-def _assistant_from_chat(message: Json, field: str, dropped: Dropped) -> list[Json]:
-    for name in ("function_call", "audio"):
-        if message.get(name):
-            raise InexpressibleError(f"{field}.{name}", "Anthropic's interface has no equivalent")
-    blocks = [block for each in objects_of(message.get("reasoning_details")) if (block := thought_from_chat(each))]
-    blocks += _blocks_from_chat(message.get("content"), field, dropped)
-    if refusal := text_of(message.get("refusal")):
-        blocks.append({"type": "text", "text": refusal})
-    for place, call in enumerate(objects_of(message.get("tool_calls"))):
-        if call.get("type") not in (None, "function"):
-            raise InexpressibleError(f"{field}.tool_calls[{place}].type", "only functions can be called")
-        blocks.append(call_from_chat(call))
-    return blocks
-
-
-def thought_from_chat(thought: Json) -> Json | None:
-    """Return a reasoning detail as a block of thinking; None for one that Anthropic has not signed and would refuse."""
-    if thought.get("format") not in (None, FORMAT):
-        return None
-    if thought.get("type") == "reasoning.encrypted":
-        return {"type": "redacted_thinking", "data": text_of(thought.get("data"))}
-    signature = text_of(thought.get("signature"))
-    if thought.get("type") != "reasoning.text" or not signature:
-        return None
-    return {"type": "thinking", "thinking": text_of(thought.get("text")), "signature": signature}
-
-
-def call_from_chat(call: Json) -> Json:
-    """Return a tool call as a tool use."""
-    function = object_of(call.get("function"))
-    name, arguments = text_of(function.get("name")), input_of(function.get("arguments"))
-    return {"type": "tool_use", "id": text_of(call.get("id")), "name": name, "input": arguments}
-
-
-def _tools_from_chat(left: Json, found: Json) -> None:
-    tools: list[Json] = []
-    for place, tool in enumerate(objects_of(left.pop("tools", None))):
-        if tool.get("type") != "function":
-            raise InexpressibleError(f"tools[{place}].type", "only tools of type `function` have an equivalent")
-        function = object_of(tool.get("function"))
-        entry: Json = {"name": text_of(function.get("name"))}
-        if text_of(function.get("description")):
-            entry["description"] = function["description"]
-        entry["input_schema"] = object_of(function.get("parameters")) or {"type": "object", "properties": {}}
-        if function.get("strict") is not None:
-            entry["strict"] = function["strict"]
-        tools.append(_cached(tool, entry))
-    if tools:
-        found["tools"] = tools
-    choice = left.pop("tool_choice", None)
-    chosen: Json = {}
-    match choice:
-        case None:
-            pass
-        case "auto" | "none":
-            chosen = {"type": choice}
-        case "required":
-            chosen = {"type": "any"}
-        case {"type": "function", "function": {"name": name}}:
-            chosen = {"type": "tool", "name": name}
-        case _:
-            raise InexpressibleError("tool_choice", "Anthropic's interface has no equivalent for this choice")
-    parallel = left.pop("parallel_tool_calls", None)
-    if isinstance(parallel, bool) and chosen.get("type") != "none" and (chosen or (tools and not parallel)):
-        chosen = {**(chosen or {"type": "auto"}), "disable_parallel_tool_use": not parallel}
-    if chosen:
-        found["tool_choice"] = chosen
-
-
-def _output_from_chat(left: Json, found: Json, dropped: Dropped) -> None:
-    config: Json = {}
-    form = object_of(left.pop("response_format", None))
-    match form.get("type"):
-        case "json_schema":
-            schema = object_of(object_of(form.get("json_schema")).get("schema"))
-            config["format"] = {"type": "json_schema", "schema": schema}
-        case "json_object":
-            raise InexpressibleError("response_format", "Anthropic's interface promises JSON only to a schema")
-    reasoning = object_of(left.pop("reasoning", None))
-    effort = text_of(left.pop("reasoning_effort", None)) or text_of(reasoning.get("effort"))
-    budget = reasoning.get("max_tokens")
-    if effort == "none" or (not effort and reasoning.get("enabled") is False):
-        found["thinking"] = {"type": "disabled"}
-    elif effort:
-        if effort == "minimal":
-            dropped.add("reasoning_effort below low")
-        found["thinking"] = {"type": "adaptive"}
-        config["effort"] = "low" if effort == "minimal" else effort
-    elif isinstance(budget, int) and budget > 0:
-        limit = found["max_tokens"]
-        found["thinking"] = {"type": "enabled", "budget_tokens": max(1024, budget)}
-        if isinstance(limit, int | float) and limit <= max(1024, budget):
-            found["max_tokens"] = limit + max(1024, budget)  # the budget is part of the limit there
-    elif reasoning.get("enabled"):
-        found["thinking"] = {"type": "adaptive"}
-    if config:
-        found["output_config"] = config
+def _is_unsigned(block: object) -> bool:
+    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")
 
 
 def plain(chat: Json, dropped: Dropped) -> Json:
@@ -493,4 +267,7 @@ def plain(chat: Json, dropped: Dropped) -> Json:
         kept = {k: v for k, v in value.items() if k not in ("cache_control", "reasoning_details")}
         return {**kept, "content": bare(kept["content"])} if "content" in kept else kept
 
-    return {k: bare(v) if k in ("messages", "tools") else v for k, v in chat.items()}
+    if "cache_control" in chat:
+        dropped.add("cache_control")
+    kept = {name: value for name, value in chat.items() if name != "cache_control"}
+    return {name: bare(value) if name in ("messages", "tools") else value for name, value in kept.items()}

@@ -13,6 +13,7 @@ from runtime.wire.errors import Problem, bad_request
 from runtime.wire.sse import Head
 from runtime.wire.translate import (
     messages_answer,
+    messages_from_chat,
     messages_request,
     messages_stream,
     responses_answer,
@@ -48,12 +49,17 @@ def request(
     if spoken == "responses":
         found = responses_request.from_chat(chat, dropped)
     elif spoken == "messages":
-        found = messages_request.from_chat(chat, dropped, output_default or OUTPUT_DEFAULT)
+        found = messages_from_chat.from_chat(chat, dropped, output_default or OUTPUT_DEFAULT)
     else:
         found = messages_request.plain(chat, dropped)
         if "max_tokens" in found:
             found[limit] = found.pop("max_tokens")
     return encoded(found), dropped.names
+
+
+def signed(raw: bytes) -> bytes:
+    """Return a Messages body for Anthropic without thoughts that it did not sign."""
+    return encoded(messages_request.signed(object_of(parsed(raw))))
 
 
 def obstacle(api: str, spoken: str, raw: bytes) -> Problem | None:

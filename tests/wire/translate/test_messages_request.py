@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.wire.translate import messages_from_chat
 from runtime.wire.translate import messages_request as requests
 from runtime.wire.translate.loose import Dropped, InexpressibleError, Json, encoded
 from runtime.wire.translate.translation import obstacle, request
@@ -24,7 +25,7 @@ def to_chat(**fields: object) -> tuple[Json, tuple[str, ...]]:
 def from_chat(**fields: object) -> tuple[Json, tuple[str, ...]]:
     dropped = Dropped()
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return json.loads(encoded(requests.from_chat(body, dropped, 4096))), dropped.names
+    return json.loads(encoded(messages_from_chat.from_chat(body, dropped, 4096))), dropped.names
 
 
 TOOL_CHAT = {
@@ -269,3 +270,11 @@ def test_no_request_whatever_it_holds_is_more_than_refused(body: Json, way: tupl
     if (found := obstacle(*way, raw)) is not None:
         assert found.status == 400
         assert found.param
+
+
+def test_thoughts_that_nobody_signed_are_taken_out_of_a_body_for_anthropic() -> None:
+    thought = {"type": "thinking", "thinking": "Hm", "signature": ""}
+    signed = {"type": "thinking", "thinking": "Hm", "signature": "c2ln"}
+    text = {"type": "text", "text": "Yes"}
+    body: Json = {"model": "m", "messages": [{"role": "assistant", "content": [thought, signed, text]}, "odd"]}
+    assert requests.signed(body)["messages"] == [{"role": "assistant", "content": [signed, text]}, "odd"]
