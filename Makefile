@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test node test-long test-model image-smoke check format bench lock clean package rie
+.PHONY: run test node test-long soak test-model image-smoke check format bench lock clean package rie
 
 run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.route
 	@$(BIN)/pointsman serve rules/default.route
@@ -23,6 +23,9 @@ $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json $(NODE)/packa
 
 test-long: $(VENV)/.dev ## The long targets: a million differential checks, soak
 	$(BIN)/pytest -m long
+
+soak: $(VENV)/.dev ## A router under mixed faults for MINUTES (30): memory, sockets, tasks, every request
+	$(BIN)/python -m tests.soak.soak --minutes $(or $(MINUTES),30)
 
 test-model: $(VENV)/.dev ## Generations of two real model servers, one killed on the way; puts torch into .venv-model
 	@test -x .venv-model/bin/transformers || { $(PYTHON) -m venv .venv-model && \
