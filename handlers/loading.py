@@ -21,7 +21,7 @@ from handlers.route_source import RouteSource
 from router_dsl.plan import Plan, PlanError
 from router_dsl.seal import Key, KeyTextError
 from runtime.dispatch.dispatcher import NOTHING
-from runtime.dispatch.outgoing import UnusableKeyError
+from runtime.dispatch.outgoing import UnusableProviderError
 from runtime.serve.app import RefusedError
 from runtime.serve.keys import KeyFileError
 from runtime.serve.lines import LineWriter, unbuffered
@@ -235,7 +235,7 @@ def router_of(
     """
     try:
         return Router.open(plan, settings, environ, log, secrets=secrets)
-    except (UnusableKeyError, KeyFileError, SettingError) as error:
+    except (UnusableProviderError, KeyFileError, SettingError) as error:
         complain(str(error))
         raise RefusedError from error
 

@@ -71,8 +71,8 @@ TYPES: dict[str, tuple[str, str, str, str]] = {
     ),
     "E311": (
         "no such address or variable",
-        "A provider's `url` is an `http://`, `https://` or `sim://` address, `wake` an `http://` or `https://` one; "
-        "`key env.NAME` names an environment variable.",
+        "A provider's `url` is an `http://`, `https://` or `sim://` address (`https+h2://` or `http+h2://` over "
+        "HTTP/2), `wake` an `http://` or `https://` one; `key env.NAME` names an environment variable.",
         'provider p { url "api.example.com/v1" }\nmodel m { serve p "m" }\npolicy main { otherwise -> m }',
         'provider p { url "https://api.example.com/v1" }\nmodel m { serve p "m" }\npolicy main { otherwise -> m }',
     ),

@@ -61,13 +61,13 @@ def _url(node: ast.Provider, props: Props) -> tuple[str, Protocol]:
         return "", said or "openai"
     if url is None:
         return "", said or "openai"
-    scheme = _scheme(url)
+    scheme = _scheme(HTTP2.sub(r"\1", url))
     if scheme is None:
         report.add(
             "E311",
             f"`{url}` is no address of a provider",
             prop.values[0].span,
-            "it starts with `https://`, `http://` or `sim://`",
+            "it starts with `https://`, `http://` or `sim://`; over HTTP/2 with `https+h2://` or `http+h2://`",
         )
     elif scheme == "sim":
         _simulated(url, prop, report)
@@ -85,6 +85,10 @@ def _simulated(url: str, prop: ast.Prop, report: Report) -> None:
         sim_url.parse(url)
     except ValueError as refused:
         report.add("E311", str(refused), prop.values[0].span)
+
+
+# A provider that is asked over HTTP/2 says so where the scheme stands; `wake` is one call, and does not.
+HTTP2 = re.compile(r"\A(https?)\+h2(?=://)")
 
 
 def _scheme(url: str) -> str | None:

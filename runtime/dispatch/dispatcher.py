@@ -18,7 +18,7 @@ from runtime.dispatch.background import Background
 from runtime.dispatch.clock import Clock, LoopClock, running_loop
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
-from runtime.dispatch.outgoing import Addresses
+from runtime.dispatch.outgoing import Addresses, carrier
 from runtime.dispatch.record import Attempt, Client, Copied, Note, Record, Role, Usage
 from runtime.dispatch.shadow import WITHIN_S, Nobody, Room
 from runtime.dispatch.transport import Pooling, Transport
@@ -58,7 +58,7 @@ class Dispatcher:
     Args:
         program: The plan's meaning; endpoints are indices into it.
         health: Told about every attempt.
-        transports: Who carries requests to providers of each `protocol`.
+        transports: Who carries requests, by `outgoing.carrier` of their provider.
         keys: Where `key env.NAME` is looked up: the environment.
         draw: Gives numbers in [0, 1): jitter, and the share of `hedge`.
         secrets: Where `key secret NAME` is looked up.
@@ -68,7 +68,7 @@ class Dispatcher:
         heir_of: Whose budgets and work besides requests go on here; its transports must be these.
 
     Raises:
-        UnusableKeyError: A provider's key cannot be sent in a header.
+        UnusableProviderError: A provider's key cannot be sent in a header, or HTTP/2 is not installed.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Dispatcher:
         self._program = program
         self._names = tuple(endpoint.id for endpoint in program.endpoints)
         self._protocols = tuple(program.providers[endpoint.provider].protocol for endpoint in program.endpoints)
+        self._carriers = tuple(carrier(program.providers[endpoint.provider]) for endpoint in program.endpoints)
         self._health = health
         self._transports = transports
         self._keys, self._secrets = keys, secrets
@@ -256,7 +257,8 @@ class Dispatcher:
             speaks = spoken(protocol, api)
             assert speaks is not None  # no route leads to an endpoint that cannot be asked
             outgoing, dropped = self._addresses.request(endpoint, api, speaks, call.raw, call.headers, options)
-            return Exchange(attempt, course, self._transports[protocol], outgoing, asked, speaks, dropped)
+            transport = self._transports[self._carriers[endpoint]]
+            return Exchange(attempt, course, transport, outgoing, asked, speaks, dropped)
 
         def begin_flow() -> Flow:
             return Flow(tries(), options, draw=self._draw(), hedge=hedging, afford=self._affords)

@@ -1,12 +1,15 @@
-"""The transport over stock httpx: HTTP/1.1, no proxies from the environment, one pool for every provider."""
+"""The transport over stock httpx: HTTP/1.1 or HTTP/2, no proxies from the environment, one pool for every provider."""
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import cast
 
 import h11
+import httpcore
 import httpx
 
 from runtime.dispatch.transport import Headers, Outgoing, TransportError
@@ -31,7 +34,7 @@ class _Trace:
     async def __call__(self, name: str, info: Mapping[str, object]) -> None:
         if name == "connection.connect_tcp.started":
             self.reused = False
-        elif name == "http11.send_request_headers.started":
+        elif name in ("http11.send_request_headers.started", "http2.send_request_headers.started"):
             self.sent = True
 
 
@@ -41,7 +44,13 @@ class HttpxResponse:
     is_complete = False
     """httpx tells it only to who reads on."""
 
-    def __init__(self, response: httpx.Response, owned_pool: httpx.AsyncHTTPTransport | None) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        owned_pool: httpx.AsyncHTTPTransport | None,
+        forgo: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`forgo` is called when the answer is closed before its end."""
         self.status = response.status_code
         self.headers: Headers = tuple((name.lower(), value) for name, value in response.headers.raw)
         stream = response.stream
@@ -49,6 +58,7 @@ class HttpxResponse:
         self._stream = stream
         self._chunks = cast(AsyncGenerator[bytes, None], aiter(stream))
         self._owned_pool = owned_pool
+        self._forgo = forgo
         self._closed = False
 
     async def read(self) -> bytes:
@@ -64,6 +74,7 @@ class HttpxResponse:
         except (httpx.TransportError, OSError) as error:
             raise _mapped(error, sent=True) from error
         _distrust_leftovers(self._stream)
+        self._forgo = None
         return b""
 
     async def aclose(self) -> None:
@@ -74,6 +85,8 @@ class HttpxResponse:
         try:
             await self._chunks.aclose()
             await self._stream.aclose()
+            if self._forgo is not None:
+                await self._forgo()
         finally:
             if self._owned_pool is not None:
                 await self._owned_pool.aclose()
@@ -84,10 +97,12 @@ class HttpxTransport:
 
     Args:
         verify: TLS settings for `https` providers; the system's authorities when None, loaded on first use.
+        http2: Offer HTTP/2 to `https` providers, and speak nothing else to `http` ones; needs the extra `http2`.
     """
 
-    def __init__(self, verify: ssl.SSLContext | None = None) -> None:
+    def __init__(self, verify: ssl.SSLContext | None = None, *, http2: bool = False) -> None:
         self._verify = verify
+        self._http2 = http2
         self._pools: dict[bool, httpx.AsyncHTTPTransport] = {}
 
     async def send(self, request: Outgoing) -> HttpxResponse:
@@ -103,7 +118,8 @@ class HttpxTransport:
         try:
             return await self._send_once(request, trace)
         except TransportError as error:
-            if error.kind != "lost" or not trace.reused:
+            # A single stream that is reset may have been worked on; a connection that ends tells what it has not taken.
+            if error.kind != "lost" or not trace.reused or RESET in error.detail:
                 raise
         return await self._send_once(request, _Trace(), fresh_connection=True)
 
@@ -121,15 +137,25 @@ class HttpxTransport:
             if (outgoing.url.port or 0) > LAST_PORT:
                 raise httpx.InvalidURL("there is no such port")
             owned = self._fresh(scheme) if fresh_connection else None
-            response = await (owned or self._pool(scheme)).handle_async_request(outgoing)
+            pool = owned or self._pool(scheme)
+            response = await pool.handle_async_request(outgoing)
         except BaseException as error:
+            if trace.sent and self._http2:
+                await self._forgo(pool)
             if owned is not None:
                 await owned.aclose()
             # UnicodeError: a host name that cannot be written in the domain name system.
             if isinstance(error, httpx.TransportError | httpx.InvalidURL | OSError | UnicodeError):
                 raise _mapped(error, sent=trace.sent) from error
             raise
-        return HttpxResponse(response, owned)
+        return HttpxResponse(response, owned, partial(self._forgo, pool) if self._http2 else None)
+
+    async def _forgo(self, pool: httpx.AsyncHTTPTransport) -> None:
+        """Tell providers of HTTP/2 which answers are not waited for any more; HTTP/1.1 has closed its connection."""
+        from runtime.dispatch.http2_resets import reset_forgotten
+
+        with contextlib.suppress(httpx.TransportError, httpcore.NetworkError, OSError):
+            await reset_forgotten(pool)
 
     def _pool(self, scheme: str) -> httpx.AsyncHTTPTransport:
         tls = scheme == "https"
@@ -144,8 +170,9 @@ class HttpxTransport:
             self._verify = ssl.create_default_context()
         return httpx.AsyncHTTPTransport(
             verify=self._verify if scheme == "https" and self._verify is not None else False,
-            http1=True,
-            http2=False,
+            # Without TLS there is no way to agree on a version.
+            http1=scheme == "https" or not self._http2,
+            http2=self._http2,
             trust_env=False,
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS,
@@ -161,8 +188,9 @@ class HttpxTransport:
             await pool.aclose()
 
 
-# How h11 and httpcore word a connection that was closed under an answer; other protocol errors are garbage.
-CLOSED_EARLY = ("Server disconnected", "peer closed connection", "ConnectionClosed")
+# How h11, h2 and httpcore word a connection that was closed under an answer; other protocol errors are garbage.
+RESET = "StreamReset"
+CLOSED_EARLY = ("Server disconnected", "peer closed connection", "ConnectionClosed", "ConnectionTerminated", RESET)
 
 
 def _mapped(error: Exception, *, sent: bool) -> TransportError:

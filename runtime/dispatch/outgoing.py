@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from router_dsl.plan import Options, Program, Provider
 from runtime.dispatch.transport import Headers, Outgoing
@@ -43,7 +44,11 @@ LIMITS = {"messages": "max_tokens", "responses": "max_output_tokens"}
 """What an interface that knows one name alone for the output limit calls it."""
 
 
-class UnusableKeyError(ValueError):
+class UnusableProviderError(ValueError):
+    """A provider that cannot be asked from here, whatever it answers; the message names it and what to do."""
+
+
+class UnusableKeyError(UnusableProviderError):
     """A provider's key or header that no HTTP header can carry; the message names it and never shows a key."""
 
 
@@ -57,9 +62,11 @@ class Addresses:
 
     Raises:
         UnusableKeyError: A key is there but cannot be sent.
+        UnusableProviderError: HTTP/2 is asked for and not installed.
     """
 
     def __init__(self, program: Program, keys: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+        _check_http2(program)
         self._program = program
         found = [_key(provider, keys, secrets) for provider in program.providers]
         self._has_key = [
@@ -139,11 +146,28 @@ def _is_for_us_alone(name: str, headers: Mapping[str, str]) -> bool:
     return name in (token.strip().lower() for token in headers.get("connection", "").split(","))
 
 
+HTTP2 = "+h2://"
+"""In a provider's URL, where `://` stands: `https+h2://…`, or `http+h2://…` without TLS, asks it over HTTP/2."""
+
+
+def carrier(provider: Provider) -> str:
+    """Return the key of the transport that reaches a provider: `h2`, or its protocol."""
+    return "h2" if HTTP2 in provider.url[: len("https" + HTTP2)] else provider.protocol
+
+
+def _check_http2(program: Program) -> None:
+    asked = next((provider.name for provider in program.providers if carrier(provider) == "h2"), None)
+    if asked is not None and find_spec("h2") is None:
+        raise UnusableProviderError(
+            f"provider `{asked}`: HTTP/2 needs more than is installed: `pip install pointsman[http2]`"
+        )
+
+
 def join(provider: Provider, path: str) -> str:
     """Return the provider's base URL with a path behind it; its query string stays at the end."""
     if provider.protocol == "sim":
         return provider.url
-    base, question, query = provider.url.partition("?")
+    base, question, query = provider.url.replace(HTTP2, "://", 1).partition("?")
     return base.rstrip("/") + path + question + query
 
 

@@ -17,7 +17,7 @@ from hashlib import sha256
 from router_dsl.plan import PlanError
 from router_dsl.seal import Key, KeyTextError, open_plan
 from runtime.decision.book import Book
-from runtime.dispatch.outgoing import UnusableKeyError
+from runtime.dispatch.outgoing import UnusableProviderError
 from runtime.serve.router import Router
 from runtime.serve.source import Source, SourceError, UnusableError
 from runtime.serve.story import utc
@@ -166,7 +166,7 @@ class Renewal:
             self._unreached = str(error)
             self.counts.unreachable += 1
             self._log("plan_unreachable", str(error), self.counts.unreachable)
-        except (UnusableError, RefusedPlanError, UnusableKeyError) as error:
+        except (UnusableError, RefusedPlanError, UnusableProviderError) as error:
             self._refusal = str(error)
             self.counts.refused += 1
             self._log("plan_refused", str(error), self.counts.refused)

@@ -15,6 +15,7 @@ from router_dsl.plan import Plan
 from runtime.decision.book import Book
 from runtime.dispatch.clock import Clock, LoopClock
 from runtime.dispatch.dispatcher import NOTHING, Dispatcher
+from runtime.dispatch.outgoing import carrier
 from runtime.dispatch.record import Copied, Note
 from runtime.dispatch.transport import Transport
 from runtime.health.health import Health
@@ -102,7 +103,7 @@ class Router:
             transports: Carriers by protocol, instead of the usual ones.
 
         Raises:
-            runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
+            runtime.dispatch.outgoing.UnusableProviderError: A provider cannot be asked from here: its key, or HTTP/2.
             runtime.serve.keys.KeyFileError: The file with the clients' keys cannot be used.
             SettingError: Traces or a store are asked for, and what makes them is not installed.
         """
@@ -135,7 +136,7 @@ class Router:
         if transports is None:
             # Opened now and not inside the first request, which would wait for the import.
             for index in configured:
-                carriers[program.providers[program.endpoints[index].provider].protocol]
+                carriers[carrier(program.providers[program.endpoints[index].provider])]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
         leases = _leases(settings, program.name, log, environ, carriers)
         limits = Limits(program) if leases is None else Limits(program, open=leases.open)
@@ -164,7 +165,7 @@ class Router:
             book: The other plan, every endpoint taken for configured.
 
         Raises:
-            runtime.dispatch.outgoing.UnusableKeyError: A provider's key cannot be sent in a header.
+            runtime.dispatch.outgoing.UnusableProviderError: A provider cannot be asked from here: its key, or HTTP/2.
         """
         program = book.program
         health = Health(program, heir_of=self.health)

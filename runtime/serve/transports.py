@@ -6,11 +6,13 @@ from runtime.dispatch.transport import Transport
 
 
 class Transports(dict[str, Transport]):
-    """Transports by `Provider.protocol`; HTTP ones are one and the same, so that connections are shared."""
+    """Transports by `outgoing.carrier`; HTTP/1.1 is one and the same, so that connections are shared."""
 
     def __missing__(self, protocol: str) -> Transport:
         if protocol == "sim":
             self["sim"] = _simulated()
+        elif protocol == "h2":
+            self["h2"] = _http2()
         else:
             self["openai"] = self["responses"] = self["anthropic"] = _http()
         return self[protocol]
@@ -20,6 +22,12 @@ def _simulated() -> Transport:
     from runtime.sim.transport import SimTransport
 
     return SimTransport()
+
+
+def _http2() -> Transport:
+    from runtime.dispatch.httpx_transport import HttpxTransport
+
+    return HttpxTransport(http2=True)
 
 
 def _http() -> Transport:
