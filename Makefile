@@ -56,7 +56,7 @@ STAGE ?= dev
 OSLS := deploy/node_modules/.bin/osls
 
 package: $(VENV)/.serving deploy/node_modules/.ready ## What AWS Lambda is given: POLICY and code as a zip, the stack of STAGE beside it
-	@$(BIN)/python deploy/lambda/package.py $(POLICY) $(if $(ROOT),--root $(ROOT))
+	@$(BIN)/python deploy/lambda/package.py $(POLICY) $(if $(ROOT),--root $(ROOT)) $(ADD:%=--add %)
 	@$(OSLS) package --stage $(STAGE) --package build/lambda/$(STAGE)
 	@ls build/lambda/$(STAGE)
 

@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("policy", type=Path, help="a .route file, which is built, or a .plan")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "build" / "lambda" / "pointsman.zip")
     parser.add_argument("--root", type=Path, help="folder that imports of the policy may not leave")
+    parser.add_argument("--add", type=Path, action="append", default=[], help="a file to put beside the policy")
     parser.add_argument("--here", action="store_true", help="for this machine and this Python, to try what is in it")
     options = parser.parse_args()
     task = options.output.parent / "task"
@@ -70,8 +71,8 @@ def main() -> int:
         copy(module, task)
     install(libraries, task, here=options.here)
     plan(options.policy, options.root, task)
-    shutil.copy(HERE / "bootstrap", task / "bootstrap")
-    shutil.copy(ROOT / "LICENSE", task / "LICENSE")
+    for file in (HERE / "bootstrap", ROOT / "LICENSE", *options.add):
+        shutil.copy(file, task / file.name)
     compiled = compile_all(task, sys.executable if options.here else interpreter())
     write(task, options.output)
     size = options.output.stat().st_size

@@ -221,6 +221,10 @@ def test_the_table_is_there_when_it_is_asked_for(stacks: dict[str, Template]) ->
     (table,) = of_type(stacks["steady"], "AWS::DynamoDB::Table")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["TimeToLiveSpecification"]["Enabled"]
+    (function,) = of_type(stacks["steady"], "AWS::Lambda::Function")
+    assert function["Environment"]["Variables"]["POINTSMAN_STORE"] == {
+        "Fn::Join": ["", ["dynamodb://", {"Ref": "Table"}]]
+    }
 
 
 def test_the_lock_names_no_host() -> None:
