@@ -18,7 +18,7 @@ from runtime.dispatch.background import Background
 from runtime.dispatch.clock import Clock, LoopClock, running_loop
 from runtime.dispatch.course import Course, Started
 from runtime.dispatch.exchange import Asked, Exchange
-from runtime.dispatch.outgoing import Addresses, carrier
+from runtime.dispatch.outgoing import Addresses, carrier, reports_load
 from runtime.dispatch.record import Attempt, Client, Copied, Note, Record, Role, Usage
 from runtime.dispatch.shadow import WITHIN_S, Nobody, Room
 from runtime.dispatch.transport import Pooling, Transport
@@ -32,6 +32,7 @@ from runtime.wire.spoken import spoken
 
 if TYPE_CHECKING:
     from runtime.dispatch.cache import Cache, Terms
+    from runtime.dispatch.load_reports import LoadReports
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -112,6 +113,12 @@ class Dispatcher:
         self._rouse: Callable[[int], None] | None = None
         if any(provider.wake is not None for provider in program.providers):
             self._rouse = Waker(program, health, self._addresses, transports, self._clock, self._background, note).rouse
+        self._loads: LoadReports | None = None
+        if any(reports_load(provider) for provider in program.providers):
+            # Imported where it is asked for: few providers report.
+            from runtime.dispatch.load_reports import LoadReports
+
+            self._loads = LoadReports(program, health, transports, self._clock, self._background)
 
     def succeed(self, program: Program, health: Health, digest: str) -> Dispatcher:
         """Return the dispatcher of another plan: the same connections, keys, clock and budgets; close either, not both.
@@ -258,6 +265,8 @@ class Dispatcher:
             assert speaks is not None  # no route leads to an endpoint that cannot be asked
             outgoing, dropped = self._addresses.request(endpoint, api, speaks, call.raw, call.headers, options)
             transport = self._transports[self._carriers[endpoint]]
+            if self._loads is not None:
+                transport = self._loads.around(endpoint, transport)
             return Exchange(attempt, course, transport, outgoing, asked, speaks, dropped)
 
         def begin_flow() -> Flow:

@@ -13,7 +13,7 @@ KEPT_BACK = frozenset(
         b"date", b"server", b"via", b"x-powered-by", b"set-cookie", b"set-cookie2", b"alt-svc", b"etag", b"age",
         b"cache-control", b"expires", b"vary", b"strict-transport-security", b"www-authenticate", b"location",
         b"nel", b"report-to", b"reporting-endpoints", b"x-request-id", b"request-id", b"x-should-retry",
-        b"retry-after", b"retry-after-ms", b"x-accel-buffering",
+        b"retry-after", b"retry-after-ms", b"x-accel-buffering", b"endpoint-load-metrics",
     )
 )  # fmt: skip
 KEPT_BACK_PREFIXES = (

@@ -155,6 +155,15 @@ def carrier(provider: Provider) -> str:
     return "h2" if HTTP2 in provider.url[: len("https" + HTTP2)] else provider.protocol
 
 
+LOAD_HEADER = "endpoint-load-metrics-format"
+LOAD_TAG = "load-from-metrics"
+
+
+def reports_load(provider: Provider) -> bool:
+    """Whether a policy declares that a provider says how busy it is: in its answers, or on its page of metrics."""
+    return LOAD_TAG in provider.tags or any(name.lower() == LOAD_HEADER for name, _ in provider.headers)
+
+
 def _check_http2(program: Program) -> None:
     asked = next((provider.name for provider in program.providers if carrier(provider) == "h2"), None)
     if asked is not None and find_spec("h2") is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from math import inf
 from typing import Literal
@@ -45,6 +46,9 @@ USUALLY = 0.99
 # A permit that nobody ends stops counting as in flight after this long: Baseten's longest prediction is 1,200 s.
 PERMIT_LEASE_S = 1_260.0
 
+# A queue is worked off in less; a report of before that is history.
+REPORT_LASTS_S = 15.0
+
 # Fewer tokens, or a shorter time, say more about buffering than about speed.
 LEAST_TOKENS = 2
 LEAST_GENERATION_S = 0.001
@@ -83,17 +87,27 @@ class Slots:
         return tuple(takewhile(lambda permit: now_s - self._begun_s[permit] >= PERMIT_LEASE_S, self._begun_s))
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a server said of its load at `at_s`; None for what it does not tell."""
+
+    waiting: float | None
+    running: float | None
+    at_s: float
+
+
 class EndpointHealth:
     """What was recorded about one endpoint; written by `Health` and its permits alone.
 
     Attributes:
         asked_s: When an attempt was last begun.
+        report: What its server last said of its load, or None.
         blocked_until_s: Until when regular traffic stays away: the later of cool-down and breaker.
     """
 
     __slots__ = (
         "_cool_since_s", "_cool_until_s", "_throttles", "asked_s", "blocked_until_s", "breaker", "cold", "crowd",
-        "errors", "own", "shared", "silence", "speed", "ttft",
+        "errors", "own", "report", "shared", "silence", "speed", "ttft",
     )  # fmt: skip
 
     def __init__(self, name: str, shared: Slots | None, habit: Literal["reject", "park"] | None = None) -> None:
@@ -111,6 +125,7 @@ class EndpointHealth:
         self.speed = Ratio(SPEED_HALF_LIFE_S)
         self.errors = Ratio(ERRORS_HALF_LIFE_S, ENOUGH_ATTEMPTS)
         self.asked_s = -inf
+        self.report: Report | None = None
         self._throttles = 0
         self._cool_since_s = self._cool_until_s = self.blocked_until_s = -inf
 
@@ -127,6 +142,16 @@ class EndpointHealth:
             return 0.0
         usual_s = self.ttft.quantile(USUALLY, now_s)
         return 0.0 if usual_s is None else max(0.0, self.silence.until_s(usual_s, now_s) - now_s)
+
+    def reported(self, now_s: float) -> Report | None:
+        """Return what its server said of its load lately."""
+        report = self.report
+        return report if report is not None and now_s - report.at_s < REPORT_LASTS_S else None
+
+    def busy(self, now_s: float) -> float:
+        """Return how many requests its server has, as far as it is known: our own, or more if it says so."""
+        own, report = self.own.used(now_s), self.reported(now_s)
+        return own if report is None else max(own, (report.waiting or 0.0) + (report.running or 0.0))
 
     def serves(self, now_s: float) -> bool:
         """Whether it is in service."""

@@ -7,7 +7,7 @@ from math import inf
 
 from router_dsl import plan
 from runtime.health.clock import Clock
-from runtime.health.endpoint import EndpointHealth, Permit, Slots
+from runtime.health.endpoint import EndpointHealth, Permit, Report, Slots
 
 # `load` of a provider without `limit N concurrent`: a share of what one replica of a current inference server
 # usually batches, so that loads of limited and unlimited providers can be compared.
@@ -49,18 +49,21 @@ class Snapshot:
             return found.errors.at(self._now_s)
         if name == "inflight":
             return float(found.own.used(self._now_s))
+        if name == "queue" and (report := found.reported(self._now_s)) is not None:
+            return report.waiting
         return None
 
     def load(self, endpoint: int) -> float:
         """Return requests in flight over capacity.
 
-        That is the provider's limit. Without one it is what the endpoint was seen to take, else `USUAL_CAPACITY`.
+        That is the provider's limit. Without one it is what the endpoint was seen to take, else `USUAL_CAPACITY`, and
+        in flight is what its server reports where that is more than our own.
         """
         found = self._endpoints[endpoint]
         shared = found.shared
         if shared is None:
             limit = found.crowd.limit(self._now_s)
-            return found.own.used(self._now_s) / (USUAL_CAPACITY if limit == inf else limit)
+            return found.busy(self._now_s) / (USUAL_CAPACITY if limit == inf else limit)
         return shared.used(self._now_s) / max(shared.limit, 1)
 
     def is_stale(self, endpoint: int) -> bool:
@@ -140,6 +143,10 @@ class Health:
         found.breaker.begin(permit, at_s)
         found.settle()
         return permit
+
+    def report(self, endpoint: int, waiting: float | None, running: float | None, now_s: float) -> None:
+        """Note what an endpoint's server says of its load: requests that wait, and that it works on."""
+        self._endpoints[endpoint].report = Report(waiting, running, self._clock.advance(now_s))
 
     def wake_due(self, endpoint: int, now_s: float) -> bool:
         """Whether an endpoint sleeps and is to be woken now: True once for a long while, for whoever then does it."""
