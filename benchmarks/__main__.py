@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 EVERY = ("decision", "authoring", "editor", "estimators", "transport", "gateway", "outage", "coldstart", "start")
-WITH_PEERS = ("gateway", "outage")
+WITH_PEERS = ("gateway", "outage", "start")
 """Those that take `--peers DIR`."""
 
 

@@ -1,11 +1,11 @@
 """From exec to the first proxied answer: this router, and a bare proxy of uvicorn, Starlette and httpx, in one run.
 
-    python -m benchmarks.start [--rounds 9] [--json FILE]
+    python -m benchmarks.start [--rounds 9] [--peers DIR] [--only NAME,…] [--json FILE]
 
 The upstream is a thread of this process and answers from memory. Each round starts every contender once, in turn, so
 that a slow minute of the machine hits all of them; a contender is asked every millisecond from its start until it
-answers 200 with the upstream's words. CPU is what its process has used by then (user and system, `/proc`), which other
-programs on the machine change less than the time.
+answers 200 with the upstream's words. `--peers` is as in `benchmarks.gateway`. CPU is what its process has used by then
+(user and system, `/proc`), which other programs on the machine change less than the time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from benchmarks.gateways import KEY, Peer, Shelf
+
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT_S = 30.0
+LIMIT_S = 60.0
+BARE_NAME = "uvicorn + Starlette + httpx"
 
 ANSWER = json.dumps(
     {
@@ -37,11 +40,6 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
     }
 ).encode()  # fmt: skip
-BODY = json.dumps({"model": "small", "messages": [{"role": "user", "content": "Hello"}]}).encode()
-REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY)
-)
 
 BARE = """
 import os
@@ -79,11 +77,39 @@ class Upstream(BaseHTTPRequestHandler):
 
 @dataclass
 class Contender:
-    name: str
-    command: list[str]
+    """Something to start.
+
+    Attributes:
+        cache: Folder for its plans, or None.
+    """
+
+    peer: Peer
     cache: Path | None = None
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    @property
+    def request(self) -> bytes:
+        body = json.dumps({"model": self.peer.model, "messages": [{"role": "user", "content": "Hello"}]}).encode()
+        more = "".join(f"{line}\r\n" for line in (f"authorization: Bearer {KEY}", *self.peer.headers))
+        return (
+            f"POST {self.peer.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"{more}content-length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+    def port(self, given: int) -> int | None:
+        """Return where it listens; of one that picks its port itself, None until it says so."""
+        told = self.peer.port_file
+        if told is None:
+            return given
+        try:
+            return int(told.read_text())
+        except (OSError, ValueError):
+            return None
 
 
 def policies(folder: Path, upstream: str) -> tuple[Path, Path]:
@@ -103,16 +129,19 @@ def policies(folder: Path, upstream: str) -> tuple[Path, Path]:
 
 def first_answer(contender: Contender, upstream: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [part.replace("PORT", str(port)) for part in contender.command]
+        given = free.getsockname()[1]
     # As on any machine: what is imported was compiled the first time.
-    environ = {**os.environ, "PORT": str(port), "UPSTREAM": upstream, "PYTHONDONTWRITEBYTECODE": ""}
+    environ = {**os.environ, "PORT": str(given), "UPSTREAM": upstream, "PYTHONDONTWRITEBYTECODE": "", "BENCH_KEY": "k"}
+    environ |= contender.peer.environ
     if contender.cache is not None:
         environ["XDG_CACHE_HOME"] = str(contender.cache)
+    command = contender.peer.command(given)
     began_s = time.perf_counter()
-    process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
-        while not answers(port):
+        while (port := contender.port(given)) is None or not answers(port, contender.request):
             if process.poll() is not None or time.perf_counter() - began_s > LIMIT_S:
                 raise RuntimeError(f"{contender.name} does not answer")
             time.sleep(0.001)
@@ -120,25 +149,27 @@ def first_answer(contender: Contender, upstream: str) -> None:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         contender.cpu_s.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
     finally:
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def answers(port: int) -> bool:
+def answers(port: int, request: bytes) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as wire:
-            wire.sendall(REQUEST)
+            wire.sendall(request)
             got = b""
             while data := wire.recv(65536):
                 got += data
     except OSError:
         return False
-    return got.startswith(b"HTTP/1.1 200") and b'"hello"' in got
+    return got.startswith(b"HTTP/1.1 200") and b"hello" in got
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--peers", type=Path, help="folder with other gateways")
+    parser.add_argument("--only", default="tensorzero,portkey", help="of those, which")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     options = parser.parse_args()
     with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server, tempfile.TemporaryDirectory() as name:
@@ -149,12 +180,20 @@ def main() -> int:
         (folder / "bare.py").write_text(BARE)
         pointsman = str(BIN / "pointsman")
         warm, cold = folder / "warm", folder / "cold"
+
+        def ours(name: str, policy: Path) -> Peer:
+            return Peer(name, lambda port: [pointsman, "serve", str(policy), "--port", str(port)], model="small")
+
         contenders = [
-            Contender("pointsman serve X.plan", [pointsman, "serve", str(plan), "--port", "PORT"]),
-            Contender("pointsman serve X.route", [pointsman, "serve", str(route), "--port", "PORT"], warm),
-            Contender("the same, for the first time", [pointsman, "serve", str(route), "--port", "PORT"], cold),
-            Contender("uvicorn + Starlette + httpx", [sys.executable, str(folder / "bare.py")]),
+            Contender(ours("pointsman serve X.plan", plan)),
+            Contender(ours("pointsman serve X.route", route), warm),
+            Contender(ours("the same, for the first time", route), cold),
+            Contender(Peer(BARE_NAME, lambda _port: [sys.executable, str(folder / "bare.py")])),
         ]
+        if options.peers:
+            found, missing = Shelf(folder, [server.server_address[1]], options.peers).found()
+            contenders += [Contender(peer) for peer in found[1:] if peer.name in options.only.split(",")]
+            print("\n".join(missing))
         for round_number in range(options.rounds + 1):
             for contender in contenders:
                 shutil.rmtree(cold, ignore_errors=True)
@@ -163,7 +202,7 @@ def main() -> int:
                     contender.wall_s.clear()
                     contender.cpu_s.clear()
         server.shutdown()
-    bare = statistics.median(contenders[-1].wall_s)
+    bare = statistics.median(next(each.wall_s for each in contenders if each.name == BARE_NAME))
     print(f"{'exec to first proxied answer, ms':34} {'median':>7} {'least':>7} {'cpu':>7} {'ratio':>7}")
     for each in contenders:
         wall, cpu = statistics.median(each.wall_s), statistics.median(each.cpu_s)

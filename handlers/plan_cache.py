@@ -19,6 +19,7 @@ import msgspec
 
 import router_dsl
 from router_dsl.plan import FORMAT, Plan, PlanError, decode, encode
+from runtime.serve.source import TICK_NS
 
 # A person works on a few policies; what was used longest ago goes.
 MOST_ENTRIES = 32
@@ -50,7 +51,7 @@ def keep(path: Path, root: Path | None, plan: Plan, files: Sequence[Path], began
     """Keep a plan that was compiled without findings; not when a file has changed since `began_ns`, or in vain."""
     with contextlib.suppress(OSError, RuntimeError):
         sources = tuple((str(file), _digest(file)) for file in files)
-        if any(file.stat().st_mtime_ns >= began_ns for file in files):
+        if any(file.stat().st_mtime_ns >= began_ns - TICK_NS for file in files):
             return
         folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
