@@ -26,10 +26,11 @@ ENTRY = "handlers.aws_lambda"
 OWN = ("handlers", "runtime", "router_dsl")
 AUTHORING = ("router_dsl.check", "router_dsl.compile", "router_dsl.load", "router_dsl.syntax")
 
-# What is imported → what it is called on PyPI. `None`: an extra of pointsman, which is not packaged.
+# What is imported → what it is called on PyPI. `None`: an extra of pointsman (HTTP/2, Redis, …), which is not packaged.
 LIBRARIES: dict[str, str | None] = {
     "msgspec": "msgspec", "httptools": "httptools", "re2": "google-re2", "cachetools": "cachetools",
     "certifi": "certifi", "starlette": "starlette", "prometheus_client": "prometheus-client",
+    "httpx": None, "httpcore": None, "h11": None, "h2": None,
     "cryptography": None, "opentelemetry": None, "redis": None,
 }  # fmt: skip
 
