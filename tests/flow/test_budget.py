@@ -66,3 +66,12 @@ def test_the_stock_comes_back_by_itself() -> None:
     assert [budget.spend(0.0) for _ in range(4)] == [True, True, True, False]
     assert [budget.spend(1.0) for _ in range(2)] == [True, False]
     assert [budget.spend(100.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_what_is_earned_late_has_not_faded() -> None:
+    budget = Budget(0.5, 1.0)
+    for _ in range(4):
+        budget.earn(0.0)
+    budget.earn(1000.0)  # what was above the stock is gone by now; this half is new
+    budget.earn(1000.0)
+    assert [budget.spend(1000.0) for _ in range(3)] == [True, True, False]

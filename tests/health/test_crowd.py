@@ -157,3 +157,20 @@ def test_in_front_of_a_queue_it_settles_near_what_the_server_takes(slots: int) -
         if now_s > 60:
             held.append(len(busy))
     assert 0.9 * slots <= sum(held) / len(held) <= 2.6 * slots
+
+
+def test_after_a_limit_in_vain_the_new_fullness_is_usual_too() -> None:
+    crowd = Crowd()
+    now_s = window(crowd, calm(crowd), 2.0, 100)
+    now_s = window(crowd, now_s, 2.0, 50)
+    for _ in range(5):
+        now_s = window(crowd, now_s, 2.0, 60)
+    now_s = window(crowd, now_s, 5.0, 55)  # slower, but no fuller than it is by now
+    assert crowd.limit(now_s) == inf
+
+
+def test_a_limit_that_nobody_confirms_is_gone() -> None:
+    crowd = Crowd()
+    now_s = window(crowd, calm(crowd), 0.8, 40)
+    assert crowd.limit(now_s + HOLD_S - 0.5) < inf
+    assert crowd.limit(now_s + HOLD_S) == inf

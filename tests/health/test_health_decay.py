@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.health.clock import LATE_S, LONGEST_S, Clock
-from runtime.health.decay import ENOUGH, PER_OCTAVE, Histogram, Ratio
+from runtime.health.decay import ENOUGH, HIGHEST_S, LOWEST_S, OCTAVES, PER_OCTAVE, Histogram, Ratio, bucket
 
 HALF_LIFE_S = 120.0
 WIDTH = 2 ** (1 / PER_OCTAVE)
@@ -132,3 +132,20 @@ def test_time_passed_never_runs_back_whatever_the_stamps(stamps: list[float], re
         passed.append(clock.advance(stamp))
         assert passed[-1] <= clock.at(read) <= passed[-1] + LONGEST_S
     assert passed == sorted(passed)
+
+
+def test_buckets_are_eight_to_a_doubling() -> None:
+    for octave in range(10):
+        assert bucket(LOWEST_S * 2**octave * 1.0001) == octave * PER_OCTAVE
+    assert bucket(0.0) == bucket(LOWEST_S) == 0
+    assert bucket(1e9) == bucket(HIGHEST_S) == OCTAVES * PER_OCTAVE
+
+
+def test_two_durations_that_differ_by_a_fifth_are_told_apart() -> None:
+    histogram = Histogram(HALF_LIFE_S)
+    for value_s in (1.0, 1.2):
+        for _ in range(50):
+            histogram.add(value_s, 0.0)
+    assert histogram.quantile(0.4, 0.0) == pytest.approx(1.0)
+    assert histogram.quantile(0.9, 0.0) == pytest.approx(1.2)
+    assert histogram.evidence(HALF_LIFE_S) == pytest.approx(50.0)

@@ -310,3 +310,49 @@ def test_an_endpoint_that_nobody_asked_for_long_is_stale() -> None:
     assert health.at(10.0).is_stale(1)
     permit.success(12.0, 0.5)
     assert health.at(10.0 + STALE_S).is_stale(0)
+
+
+def test_speed_is_tokens_over_time_and_not_the_mean_of_speeds() -> None:
+    health = made()
+    for tokens, generation_s in ((10, 2.0), (30, 3.0)):
+        health.begin(0, 1.0).success(1.0, 0.5, tokens, 0.5 + generation_s)
+    assert health.at(1.0).measured(0, "speed") == pytest.approx(40 / 5)
+
+
+def test_a_wish_of_less_than_a_second_is_honoured() -> None:
+    health = made()
+    health.begin(0, 1.0).failure(1.0, "5xx", 0.5)
+    assert not health.at(1.4).in_service(0)
+    assert health.at(1.5).in_service(0)
+
+
+def test_it_is_back_at_the_very_instant_that_was_promised() -> None:
+    health = made()
+    health.begin(0, 1.0).failure(1.0, "429", 2.0)
+    assert why(health, 2.999) == "cooling down"
+    told = health.snapshot(3.0)[0]
+    assert (told["why_not"], told["in_service"], told["back_in_s"]) == (None, True, None)
+
+
+def test_refusals_of_a_crowd_leave_a_limit_behind() -> None:
+    health = made()
+    permits = [health.begin(0, 1.0) for _ in range(40)]
+    permits[-1].failure(1.0, "429")
+    for permit in permits[:2]:
+        permit.ignore(1.0)
+    later_s = 1.0 + endpoint.FIRST_COOL_S
+    assert why(health, later_s) == "full", "36 of its 40 are the limit, and 37 are in flight"
+    assert health.snapshot(later_s)[0]["back_in_s"] == 0.0
+    assert health.snapshot(later_s)[0]["takes"] == 36
+    permits[2].ignore(1.0)
+    permits[3].ignore(1.0)
+    assert health.at(later_s).in_service(0)
+
+
+def test_the_97th_and_the_99th_percentile_of_many_are_apart() -> None:
+    health = made()
+    for number in range(100):
+        succeed(health, 1.0, 0.1 if number < 97 else 3.0)
+    assert health.at(1.0).measured(0, "ttft.p95") == pytest.approx(0.1, rel=0.1)
+    assert health.at(1.0).measured(0, "ttft.p99") == pytest.approx(3.0, rel=0.1)
+    assert health.at(1.0).measured(0, "ttft.p50") == pytest.approx(0.1, rel=0.1)
