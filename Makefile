@@ -19,7 +19,7 @@ node: ## The JavaScript clients that are tested; where npm cannot install them t
 		echo "THE JAVASCRIPT CLIENTS ARE NOT TESTED: npm is missing, or could not install them" >&2
 
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json $(NODE)/package.json
-	@cd $(NODE) && npm ci --silent && touch node_modules/.package-lock.json
+	@cd $(NODE) && npm ci --silent --ignore-scripts && touch node_modules/.package-lock.json
 
 test-long: $(VENV)/.dev ## The long targets: a million differential checks, soak
 	$(BIN)/pytest -m long

@@ -27,9 +27,12 @@ _INPUTS = {"vision": "image", "audio": "audio", "files": "file"}
 
 def listing(router: Router) -> dict[str, object]:
     """Return the answer of `GET /v1/models`: what has at least one endpoint that can be used here."""
+    items = [item(router, model) for model in router.book.program.models if usable(router, model)]
     return {
         "object": "list",
-        "data": [item(router, model) for model in router.book.program.models if usable(router, model)],
+        "data": items,
+        "total_count": len(items),
+        "links": {"next": None},
     }
 
 
@@ -83,7 +86,9 @@ def item(router: Router, model: Model) -> dict[str, object]:
         "per_request_limits": None,
         "supported_parameters": parameters(endpoints),
         "default_parameters": {},
+        "supported_voices": None,
         "expiration_date": None,
+        "links": {"details": f"/api/v1/models/{model.name}/endpoints"},
         "endpoints": [endpoint.id for endpoint in endpoints],
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from router_dsl.plan import NANO, Endpoint, Model
 from runtime.decision.facts import Call, Facts
 from runtime.decision.state import State
+from runtime.decision.wishes import TIERS
 from runtime.limits.limits import Room
 from runtime.serve import models
 from runtime.serve.generations import MOST
@@ -19,6 +20,8 @@ from runtime.wire.request import Chat
 
 _OUT_OF_SERVICE = -2
 """OpenRouter's status of an endpoint goes from 0, fine, to -10, gone."""
+
+_PERCENTILES = ("p50", "p75", "p90", "p99")
 
 _PERIODS = {86_400: "daily", 604_800: "weekly"}
 
@@ -44,14 +47,15 @@ def endpoints(router: Router, name: str) -> dict[str, object] | Problem:
 def _endpoint(router: Router, model: Model, index: int, state: State) -> dict[str, object]:
     endpoint = router.book.endpoints[index]
     provider = router.book.program.providers[endpoint.provider]
-    errors = state.measured(index, "errors")
-    serves = state.in_service(index)
+    errors, speed = state.measured(index, "errors"), state.measured(index, "speed")
+    uptime = None if errors is None else round(100 * (1 - errors), 3)
+    has_tools = endpoint.supports is None or "tools" in endpoint.supports
     return {
         "name": f"{provider.name} | {model.name}",
         "model_id": model.name,
         "model_name": model.name,
         "endpoint": endpoint.id,
-        "context_length": endpoint.context,
+        "context_length": endpoint.context or 0,
         "pricing": models.pricing([endpoint]),
         "provider_name": provider.name,
         "tag": _tag(endpoint, provider.name),
@@ -59,12 +63,18 @@ def _endpoint(router: Router, model: Model, index: int, state: State) -> dict[st
         "max_completion_tokens": endpoint.output,
         "max_prompt_tokens": None,
         "supported_parameters": models.parameters([endpoint]),
-        "status": 0 if serves else _OUT_OF_SERVICE,
-        "uptime_last_30m": None if errors is None else round(100 * (1 - errors), 3),
+        "supports_tool_choice": dict.fromkeys(("auto", "function", "none", "required"), has_tools),
+        "supports_diarization": False,
+        "native_tools": {},
+        "service_tier": endpoint.label if endpoint.label in TIERS else None,
+        "status": 0 if state.in_service(index) else _OUT_OF_SERVICE,
+        "uptime_last_5m": uptime,
+        "uptime_last_30m": uptime,
+        "uptime_last_1d": None,
         "supports_implicit_caching": endpoint.price_cached is not None,
         # Of the last minutes, on this instance.
         "latency_last_30m": _percentiles(index, state),
-        "throughput_last_30m": None if (speed := state.measured(index, "speed")) is None else {"p50": round(speed, 3)},
+        "throughput_last_30m": None if speed is None else dict.fromkeys(_PERCENTILES, round(speed, 3)),
         "region": endpoint.region,
         "zdr": endpoint.zdr,
     }
@@ -78,9 +88,9 @@ def _tag(endpoint: Endpoint, provider: str) -> str:
 
 def _percentiles(index: int, state: State) -> dict[str, float] | None:
     """Return the time to the first token in milliseconds."""
-    found = {name: state.measured(index, f"ttft.{name}") for name in ("p50", "p75", "p90", "p99")}
+    found = {name: state.measured(index, f"ttft.{name}") for name in _PERCENTILES}
     known = {name: round(1000 * value, 3) for name, value in found.items() if value is not None}
-    return known or None
+    return known if len(known) == len(found) else None
 
 
 def providers(router: Router) -> dict[str, object]:
@@ -132,6 +142,14 @@ def key(router: Router, caller: Key, headers: Mapping[str, str], now_unix_s: flo
             "is_management_key": False,
             "is_provisioning_key": False,
             "expires_at": None,
+            "creator_user_id": None,
+            "organization_id": None,
+            "workspace_id": None,
+            "allowed_data_regions": ["global"],
+            "free_model_daily_requests": {"limit": 0, "remaining": 0, "used": 0},
+            "rate_limit": {"requests": -1, "interval": "10s", "note": "`limits` has those of the policy"},
+            "budgets": [_budget(*each) for each in rooms if each[1].unit == "$"],
+            "effective_budget": _budget(*money) if money is not None else None,
             "limits": [
                 {
                     "name": name,
@@ -144,6 +162,21 @@ def key(router: Router, caller: Key, headers: Mapping[str, str], now_unix_s: flo
                 for name, room, period_s in rooms
             ],
         }
+    }
+
+
+def _budget(name: str, room: Room, period_s: int) -> dict[str, object]:
+    """Return a limit on dollars as OpenRouter's clients read budgets."""
+    return {
+        "budget_id": name,
+        "guardrail_id": None,
+        "scope": "api_key",
+        "limit_usd": room.limit / NANO,
+        "remaining_usd": room.remaining / NANO,
+        "spend_usd": (room.limit - room.remaining) / NANO,
+        "reset_interval": _PERIODS.get(period_s),
+        "resets_at": None,  # it slides
+        "include_byok": False,
     }
 
 
@@ -171,6 +204,14 @@ def _tightest(rooms: list[tuple[str, Room, int]]) -> tuple[str, Room, int] | Non
 # --- single answers -------------------------------------------------------------------------------
 
 
+_UNKNOWN = (
+    "upstream_id", "app_id", "cache_discount", "external_user", "http_referer", "moderation_latency", "preset_id",
+    "native_tokens_completion_images", "num_fetches", "num_input_audio_prompt", "num_media_completion",
+    "num_media_prompt", "num_search_results", "service_tier", "user_agent", "web_search_engine", "workspace_id",
+)  # fmt: skip
+"""What OpenRouter tells of an answer, and this router does not know."""
+
+
 def generation(router: Router, caller: Key, name: str) -> dict[str, object] | Problem:
     """Return what became of one answer: what `GET /generation?id=` answers."""
     if not name:
@@ -191,11 +232,13 @@ def _generation(event: RequestTold) -> dict[str, object]:
     generated_ms = None if event.ttft_ms is None else round(event.duration_ms - event.ttft_ms, 3)
     return {
         "id": event.generation_id,
-        "upstream_id": None,
+        **dict.fromkeys(_UNKNOWN),
+        "data_region": "global",
+        "origin": "",
         "request_id": event.request_id,
         "created_at": event.ts,
-        "api_type": event.api,
-        "model": event.model,
+        "api_type": "embeddings" if event.api == "embeddings" else "completions",
+        "model": event.model or "",
         "endpoint": event.endpoint,
         "router": f"{event.policy}/{event.rule}",
         "provider_name": _provider(event.endpoint),
@@ -214,7 +257,6 @@ def _generation(event: RequestTold) -> dict[str, object]:
         "usage": cost,
         "total_cost": cost,
         "upstream_inference_cost": cost,
-        "cache_discount": None,
         "is_byok": False,
         "http_status": event.status,
         "provider_responses": [

@@ -19,6 +19,10 @@ _Object = dict[str, Raw]
 _OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
 _OBJECTS: msgspec.json.Decoder[list[_Object]] = msgspec.json.Decoder(list[_Object])
 _NULL = (b"null", b"")
+_NONE = Raw(b"null")
+
+_NEVER_NULL = ("usage", "error")
+"""Fields of a chunk that OpenRouter's own SDK takes as an object or not at all; OpenAI says `usage: null`."""
 NANO = 1_000_000_000
 
 FINISH_REASONS = {
@@ -66,10 +70,14 @@ class Tailor:
     def dress(self, fields: _Object) -> None:
         """Add it."""
         fields.update(self._fixed)
+        fields.setdefault("system_fingerprint", _NONE)
         choices, usage = fields.get("choices"), fields.get("usage")
         if choices is not None and not _is_plain(bytes(choices)):
             fields["choices"] = _choices(choices)
-        if usage is not None and bytes(usage) not in _NULL:
+        for name in _NEVER_NULL:
+            if name in fields and bytes(fields[name]) in _NULL:
+                del fields[name]
+        if "usage" in fields and usage is not None:
             fields["usage"] = _usage(usage, self._skin, is_text=choices is not None)
 
 

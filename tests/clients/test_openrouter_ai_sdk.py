@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.javascript import CameTo, failure, node, result, run
 from tests.clients.serving import serving
 from tests.providers import scripted as say
 from tests.providers.scripted import Provider, Talk
 
 pytestmark = pytest.mark.slow
 
-NODE = Path(__file__).parent / "node"
 POLICY = """
 provider one {{ url "{one}" }}
 provider two {{ url "{two}" }}
@@ -86,48 +83,27 @@ async def provider(talk: Talk) -> None:
 
 
 @pytest.fixture(scope="module")
-def came_to() -> dict[str, Any]:
+def came_to() -> CameTo:
     """What every scenario of `clients.mjs` came to."""
-    node = shutil.which("node")
-    if node is None or not (NODE / "node_modules").is_dir():
-        if os.environ.get("REQUIRE_NODE"):
-            pytest.fail("node or its packages are missing: `npm ci` in tests/clients/node")
-        pytest.skip("JAVASCRIPT CLIENTS ARE NOT TESTED: no node, or no `npm ci` in tests/clients/node")
+    node()
 
-    async def scenario() -> dict[str, Any]:
+    async def scenario() -> CameTo:
         async with (
             asyncio.timeout(60),
             Provider(provider) as one,
             Provider(provider) as two,
             serving(POLICY.format(one=one.url, two=two.url)) as served,
         ):
-            environ = {**os.environ, "ROUTER_URL": served.url, "NO_COLOR": "1"}
-            process = await asyncio.create_subprocess_exec(
-                node, "clients.mjs", cwd=NODE, env=environ, stdout=asyncio.subprocess.PIPE
-            )
-            out, _ = await process.communicate()
-            assert process.returncode == 0
-            found: dict[str, Any] = json.loads(out)
-            return found
+            return await run("clients.mjs", served.url)
 
     return asyncio.run(scenario())
-
-
-def result(came_to: dict[str, Any], name: str) -> Any:
-    assert "is" in came_to[name], came_to[name]
-    return came_to[name]["is"]
-
-
-def failure(came_to: dict[str, Any], name: str) -> Any:
-    assert "error" in came_to[name], came_to[name]
-    return came_to[name]["error"]
 
 
 COST = (9 * 1 + 3 * 2) / 1e6
 
 
 @pytest.mark.parametrize("name", ["text", "stream", "accounted"])
-def test_answers_come_with_usage_cost_and_provider(came_to: dict[str, Any], name: str) -> None:
+def test_answers_come_with_usage_cost_and_provider(came_to: CameTo, name: str) -> None:
     found = result(came_to, name)
     assert found["text"] == "hi from up-small"
     assert found["finishReason"] == "stop"
@@ -139,24 +115,24 @@ def test_answers_come_with_usage_cost_and_provider(came_to: dict[str, Any], name
 
 
 @pytest.mark.parametrize("name", ["tools", "streamedTools"])
-def test_tools_are_called_and_their_results_answered(came_to: dict[str, Any], name: str) -> None:
+def test_tools_are_called_and_their_results_answered(came_to: CameTo, name: str) -> None:
     found = result(came_to, name)
     assert found["calls"] == [["weather", {"city": "Rome"}]]
     assert found["text"] == "hi from up-small"
 
 
-def test_structured_output_and_reasoning_arrive(came_to: dict[str, Any]) -> None:
+def test_structured_output_and_reasoning_arrive(came_to: CameTo) -> None:
     assert result(came_to, "object") == {"city": "Rome"}
     assert result(came_to, "reasoning") == result(came_to, "streamedReasoning") == "deep thought"
 
 
-def test_embeddings_and_completions_arrive(came_to: dict[str, Any]) -> None:
+def test_embeddings_and_completions_arrive(came_to: CameTo) -> None:
     assert result(came_to, "embedding")["length"] == 3
     assert result(came_to, "embedding")["usage"]["tokens"] == 4
 
 
 @pytest.mark.parametrize(("name", "provider"), [("listed", "one"), ("preferred", "two"), ("floor", "one")])
-def test_wishes_are_heard(came_to: dict[str, Any], name: str, provider: str) -> None:
+def test_wishes_are_heard(came_to: CameTo, name: str, provider: str) -> None:
     assert result(came_to, name)["metadata"]["provider"] == provider
 
 
@@ -169,15 +145,13 @@ def test_wishes_are_heard(came_to: dict[str, Any], name: str, provider: str) -> 
         ("failed", 503, "no provider could answer"),
     ],
 )
-def test_errors_have_their_status_and_say_what_is_wrong(
-    came_to: dict[str, Any], name: str, status: int, word: str
-) -> None:
+def test_errors_have_their_status_and_say_what_is_wrong(came_to: CameTo, name: str, status: int, word: str) -> None:
     found = failure(came_to, name)
     assert (found["name"], found["statusCode"]) == ("AI_APICallError", status)
     assert word in found["message"]
 
 
-def test_a_stream_that_fails_or_breaks_off_says_so(came_to: dict[str, Any]) -> None:
+def test_a_stream_that_fails_or_breaks_off_says_so(came_to: CameTo) -> None:
     assert "no provider could answer" in result(came_to, "streamFailed")["errors"][0]
     found = result(came_to, "cut")
     assert found["text"] == "half an ans"

@@ -311,6 +311,7 @@ def endpoints(found: Route) -> set[int]:
     return {*(c.endpoint for c in found.candidates), *found.attempts, *found.escalation, *found.shadow}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(REQUESTS, PROVIDER, st.sampled_from(["", ":floor", ":nitro", ":free"]), st.integers(0, 2**14))
 def test_a_wish_never_widens_a_plan(
@@ -329,6 +330,7 @@ def test_a_wish_never_widens_a_plan(
     assert {c.endpoint for c in plain.candidates} <= left, "what a wish takes away, it says"
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(REQUESTS, st.lists(MODELS, max_size=4), PROVIDER)
 def test_a_list_of_models_gives_no_more_than_asking_for_each_alone(

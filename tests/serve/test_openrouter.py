@@ -216,6 +216,7 @@ UNKNOWN = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(UNKNOWN)
 def test_whatever_else_is_sent_arrives(fields: dict[str, object]) -> None:
@@ -247,7 +248,8 @@ WISHES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
 @given(WISHES, st.sampled_from([PATH, SKIN]), st.booleans())
 def test_no_wish_makes_the_router_fail(wishes: dict[str, object], path: str, asks: bool) -> None:
     answer = FUZZED.post({"model": "small", "messages": HELLO, **wishes}, path=path, headers=ASKS if asks else {})

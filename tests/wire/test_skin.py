@@ -137,6 +137,12 @@ def test_every_chunk_of_a_stream_is_dressed() -> None:
     assert chunks(block)[3]["usage"]["cost"] == 7e-7
 
 
+def test_a_chunk_without_usage_says_nothing_of_it() -> None:
+    block = chunk(choices=[{"index": 0, "delta": {"content": "a"}, "finish_reason": None}], usage=None, error=None)
+    assert chunks(fed([block, DONE], SKIN, None))[0].keys().isdisjoint(("usage", "error"))
+    assert fed([block, DONE], None, None) == block + DONE
+
+
 def test_metadata_rides_on_the_last_chunk() -> None:
     for pieces in (WHOLE, [b"".join(WHOLE)], [*WHOLE[:4], DONE], [*WHOLE[:4], USED + DONE], WHOLE[:-1]):
         found = chunks(fed(pieces, None, {"a": 1}))

@@ -9,9 +9,9 @@ from runtime.wire.translate.responses_request import thoughts_to_chat
 PREFIX = "resp_"
 
 _ECHOED: Json = {
-    "instructions": None, "max_output_tokens": None, "metadata": {}, "parallel_tool_calls": True, "reasoning": None,
-    "temperature": None, "text": {"format": {"type": "text"}}, "tool_choice": "auto", "tools": [], "top_p": None,
-    "truncation": "disabled", "user": None,
+    "frequency_penalty": 0, "instructions": None, "max_output_tokens": None, "metadata": {}, "reasoning": None,
+    "parallel_tool_calls": True, "presence_penalty": 0, "temperature": None, "text": {"format": {"type": "text"}},
+    "tool_choice": "auto", "tools": [], "top_p": None, "truncation": "disabled", "user": None,
 }  # fmt: skip
 """Fields of the request that an answer repeats, and what they are when it did not say them."""
 
@@ -34,6 +34,7 @@ def response(head: Json, asked: Json, status: str, output: list[Json], usage: Js
         "id": PREFIX + text_of(head.get("id")).removeprefix(PREFIX),
         "object": "response",
         "created_at": count_of(head.get("created")),
+        "completed_at": count_of(head.get("created")) if status == "completed" else None,
         "status": status if is_whole else "incomplete",
         "background": False,
         "error": None,

@@ -4,6 +4,7 @@
 import { createOpenRouter } from '@openrouter/ai-sdk-provider';
 import { embed, generateObject, generateText, stepCountIs, streamText, tool } from 'ai';
 import { z } from 'zod';
+import { outcomes } from './outcomes.mjs';
 
 const openrouter = createOpenRouter({ baseURL: `${process.env.ROUTER_URL}/api/v1`, apiKey: 'sk-client' });
 
@@ -75,18 +76,5 @@ const scenarios = {
   completion: async () => told(await generateText({ ...asking('hello'), model: openrouter.completion('small') })),
 };
 
-async function outcome([name, run]) {
-  try {
-    return [name, { is: await run() }];
-  } catch (error) {
-    return [name, { error: { name: error.name, message: error.message, statusCode: error.statusCode } }];
-  }
-}
-
 // Those that make a provider fail come last: the router remembers failures, and goes elsewhere.
-const LAST = ['failed', 'streamFailed', 'cut'];
-const isLast = ([name]) => LAST.includes(name);
-const all = Object.entries(scenarios);
-const results = await Promise.all(all.filter((scenario) => !isLast(scenario)).map(outcome));
-for (const scenario of all.filter(isLast)) results.push(await outcome(scenario));
-process.stdout.write(JSON.stringify(Object.fromEntries(results)));
+process.stdout.write(JSON.stringify(await outcomes(scenarios, ['failed', 'streamFailed', 'cut'])));
