@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -160,7 +161,6 @@ class Renewal:
         self._checked_s = self._now_unix_s()
         try:
             await self._renew()
-            self._wait_s = self._every_s
         except SourceError as error:
             self._wait_s = min(self._wait_s * 2, self._every_s * MOST_BACKOFF)
             self._unreached = str(error)
@@ -170,6 +170,10 @@ class Renewal:
             self._refusal = str(error)
             self.counts.refused += 1
             self._log("plan_refused", str(error), self.counts.refused)
+        except Exception as error:  # noqa: BLE001 — the outermost frame
+            self._refusal = f"the router failed to take it over: {type(error).__name__}"
+            self.counts.refused += 1
+            self._log("plan_refused", self._refusal, self.counts.refused, trace=error)
         finally:
             self._task = None
 
@@ -177,9 +181,10 @@ class Renewal:
         try:
             found = await self._source.fetch(self._tag)
         except UnusableError as error:
-            self._unreached, self._tag = None, error.tag
+            self._reached()
+            self._tag = error.tag
             raise
-        self._unreached = None
+        self._reached()
         if found is None:
             return
         # Noted before it is examined: what was refused is not fetched again until it changes.
@@ -200,6 +205,9 @@ class Renewal:
             self._log_swap(old, book)
         self._refusal = None
 
+    def _reached(self) -> None:
+        self._unreached, self._wait_s = None, self._every_s
+
     def _log_swap(self, old: Router, book: Book) -> None:
         assert self._router is not None
         self._router.log(
@@ -213,18 +221,19 @@ class Renewal:
             }
         )
 
-    def _log(self, event: str, reason: str, count: int) -> None:
+    def _log(self, event: str, reason: str, count: int, *, trace: Exception | None = None) -> None:
         assert self._router is not None
-        self._router.log(
-            {
-                "event": event,
-                "ts": utc(self._now_unix_s()),
-                "digest": self._router.book.plan.digest,
-                "source": self._source.name,
-                "reason": reason,
-                "count": count,
-            }
-        )
+        told: dict[str, object] = {
+            "event": event,
+            "ts": utc(self._now_unix_s()),
+            "digest": self._router.book.plan.digest,
+            "source": self._source.name,
+            "reason": reason,
+            "count": count,
+        }
+        if trace is not None:
+            told["trace"] = "".join(traceback.format_tb(trace.__traceback__))
+        self._router.log(told)
 
 
 def _names(book: Book) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pytest
 
 from router_dsl.seal import Key, seal
 from runtime.serve.renewal import LONG_INTERVALS, MOST_BACKOFF, Renewal
+from runtime.serve.router import Router
 from runtime.serve.source import SourceError, UnusableError
 from tests.artefact.fakes import FakeSource, Wall, built
 from tests.clients.serving import Awaited
@@ -232,5 +233,44 @@ def test_closing_ends_a_check_that_hangs() -> None:
         await scene.source.begun.wait()
         await scene.desk.router.aclose()
         await post
+
+    play(scenario)
+
+
+def test_a_bug_of_ours_leaves_the_last_good_plan_too_and_its_trace_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(scene: Scene) -> None:
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Router, "succeed", fail)
+            scene.source.data = built(SECOND)
+            scene.wall.now_s += 61
+            await scene.post()
+        assert "ZeroDivisionError" in str((await scene.told())["trouble"])
+        (refused,) = scene.events("plan_refused")
+        assert isinstance(refused, dict)
+        assert "fail" in refused["trace"]
+        scene.source.data = built(SECOND + "\n")
+        scene.wall.now_s += 61
+        await scene.post()
+        assert (await scene.post()).headers["x-pointsman-policy"] == name(SECOND + "\n")
+
+    play(scenario)
+
+
+def test_what_is_refused_after_an_outage_is_looked_at_in_the_usual_interval_again() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.source.data = SourceError("no answer")
+        for _ in range(4):
+            scene.wall.now_s += 60 * MOST_BACKOFF
+            await scene.post()
+        scene.source.data = b"rubbish"
+        scene.wall.now_s += 60 * MOST_BACKOFF
+        await scene.post()
+        scene.source.data = built(SECOND)
+        scene.wall.now_s += 61
+        await scene.post()
+        assert (await scene.post()).headers["x-pointsman-policy"] == name(SECOND)
 
     play(scenario)
