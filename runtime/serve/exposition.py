@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -133,6 +134,11 @@ def _others(router: Router) -> Iterator[Metric]:
     plan = router.book.plan
     build.add_metric((_version(), platform.python_version(), router.book.default, plan.digest[:DIGEST_CHARS]), 1)
     yield from (fullest, values, keys, build)
+    if router.renewal is not None:
+        plans = _counter("plans", "Plans that were found at the policy's source, and checks that found none.", ("end",))
+        for end, count in asdict(router.renewal.counts).items():
+            plans.add_metric((end,), count)
+        yield plans
 
 
 def _counter(name: str, about: str, labels: Iterable[str]) -> CounterMetricFamily:

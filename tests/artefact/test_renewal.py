@@ -150,6 +150,9 @@ def test_what_is_bad_is_refused_counted_and_told_and_the_last_good_one_stays(bad
         assert why in str(refused["reason"])
         told = await scene.told()
         assert (told["refused"], told["swapped"], told["unreachable"]) == (1, 0, 0)
+        page = (await ask(scene.desk.app, "GET", "/metrics", {}, [b""])).body.decode()
+        assert 'pointsman_plans_total{end="refused"} 1.0' in page
+        assert 'pointsman_plans_total{end="swapped"} 0.0' in page
         assert why in str(told["trouble"])
         scene.source.data = built(SECOND)
         scene.wall.now_s += 61
