@@ -8,7 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EVERY = ("decision", "authoring", "editor", "estimators", "transport", "gateway", "outage", "coldstart", "start")
+EVERY = (
+    "decision", "authoring", "editor", "estimators", "transport", "translation", "gateway", "outage", "coldstart",
+    "start",
+)  # fmt: skip
 WITH_PEERS = ("gateway", "outage", "start")
 """Those that take `--peers DIR`."""
 

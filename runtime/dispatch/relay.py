@@ -24,7 +24,7 @@ class Relay:
 
     Attributes:
         watch: What the stream has said so far.
-        last: The event that ended it, where it is to be sent as it came.
+        last: What the event that ended it says to the client.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class Relay:
         for event in sse.events(block):
             self.watch.feed(event)
             if self.is_over:
-                self.last = event if self._spoken in interface.NAMED else b""
+                if self._spoken in interface.NAMED and not self.is_broken:  # their last event says more than `[DONE]`
+                    self.last = event if self._passage is None else self._passage.feed(sse.data(event) or b"")
                 break
             if self._passage is not None:
                 found = sse.data(event)
@@ -88,7 +89,7 @@ class Relay:
     def ending(self, api: str) -> bytes:
         """Return what ends the stream of a client that speaks `api`, once its answer is complete."""
         if self._passage is not None:
-            return self._passage.end()
+            return self.last + self._passage.end()
         return self.last or interface.ending(api)
 
     @property

@@ -53,6 +53,8 @@ def body(api: str, case: str) -> dict[str, object]:
     found: dict[str, object] = {"model": "small", "input" if api == "responses" else "messages": turns}
     if api == "messages":
         found["max_tokens"] = 99
+    if api == "chat":
+        found["stream_options"] = {"include_usage": True}
     if case == "tools":
         found["tools"] = [tools[api]]
     return found
@@ -108,6 +110,18 @@ def read_stream(api: str, raw: bytes) -> Said:
             case {"type": "response.function_call_arguments.delta", "delta": delta}:
                 arguments.append(str(delta))
     return text, [(str(name), "".join(arguments)) for name in names]
+
+
+def counted(api: str, raw: bytes, *, is_stream: bool) -> tuple[int, int]:
+    """Return the tokens of prompt and answer, as they were told last."""
+    parts = [event for _, event in events(raw)] if is_stream else [json.loads(raw)]
+    usage: dict[str, int] = {}
+    for part in parts:
+        usage |= part.get("response", part.get("message", part)).get("usage") or {}
+    apart = usage.get("cache_read_input_tokens", 0) + usage.get("cache_creation_input_tokens", 0)
+    if api == "chat":
+        return usage["prompt_tokens"], usage["completion_tokens"]
+    return usage["input_tokens"] + apart, usage["output_tokens"]
 
 
 # --- what providers say ---------------------------------------------------------------------------
@@ -180,7 +194,7 @@ async def cell(http: httpx.AsyncClient, url: str, provider: Provider, api: str, 
         provider.then(script(protocol, case, is_stream=is_stream))
         answer = await http.post(url + PATHS[api], json={**body(api, case), **({"stream": True} if is_stream else {})})
         sent = STREAMS[protocol][case == "tools"] if is_stream else WHOLE[protocol][case == "tools"]
-        raw = b"".join(e for e in sent if b'"choices": []' not in e) if isinstance(sent, list) else sent
+        raw = b"".join(sent) if isinstance(sent, list) else sent
         if case == "error":
             error = answer.json()["error"]
             assert answer.status_code == 400
@@ -196,6 +210,7 @@ async def cell(http: httpx.AsyncClient, url: str, provider: Provider, api: str, 
             said = read_stream(api, answer.content) if is_stream else read(api, answer.json())
             text, calls = said
             assert text == ("" if case == "tools" else "hello"), (api, protocol, case)
+            assert counted(api, answer.content, is_stream=is_stream) == (9, 3)
             assert [(name, json.loads(given)) for name, given in calls] == (
                 [("look", {"at": "x"})] if case == "tools" else []
             )

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from runtime.dispatch.relay import Relay
 from runtime.wire.sse import Watch
+from runtime.wire.translate.translation import Passage
+from tests.providers import anthropics as claude
+from tests.providers import responses as native
 from tests.providers import scripted as say
 
 EVENTS = st.sampled_from(
@@ -78,3 +81,22 @@ def test_only_events_with_data_and_comments_pass(events: list[bytes]) -> None:
         assert b"[DONE]" not in event
         assert b'"choices": [], "usage"' not in event
         assert b'"error"' not in event
+
+
+SPOKEN = {"chat": say.events("hel", "lo"), "messages": claude.events(), "responses": native.events("hel", "lo")}
+
+
+@given(st.sampled_from(sorted(SPOKEN)), st.sampled_from(sorted(SPOKEN)), st.lists(st.integers(0, 3000), max_size=12))
+def test_a_stream_is_translated_the_same_however_it_is_cut(api: str, spoken: str, cuts: list[int]) -> None:
+    def passed(pieces: list[bytes]) -> bytes:
+        passage = None if api == spoken else Passage(api, spoken, 1.0, wants_usage=True)
+        relay = Relay(1, wants_usage=True, spoken=spoken, passage=passage)
+        said = b"".join([relay.feed(piece) for piece in pieces if not relay.is_over])
+        assert relay.watch.finished
+        return said + relay.ending(api)
+
+    stream = b"".join(SPOKEN[spoken])
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    made = passed([stream[a:b] for a, b in itertools.pairwise(places)])
+    assert made == passed(SPOKEN[spoken])
+    assert made == (stream if api == spoken else passed([stream]))

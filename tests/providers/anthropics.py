@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.providers.scripted import JSON, Script, Talk, sse, whole
 
-USAGE = {"input_tokens": 6, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 3}
+USAGE = {"input_tokens": 4, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 3}
 TEXT = ({"type": "text", "text": "hello"},)
 
 

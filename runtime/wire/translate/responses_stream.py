@@ -25,7 +25,9 @@ class ChatToResponses:
         self._usage: Json | None = None
         self._finish: object = None
         self._output: list[Json] = []
-        self._block: Json = {}  # what the open block has said so far
+        self._block: Json = {}  # the one that is open, as it began
+        self._id: object = None
+        self._said: list[str] = []  # and what it has said since
 
     def feed(self, chunk: Json) -> list[Json]:
         """Return the events that a chunk makes."""
@@ -75,25 +77,28 @@ class ChatToResponses:
         return {"type": f"response.{kind}", "output_index": len(self._output), **fields}
 
     def _part(self, kind: str, **fields: object) -> Json:
-        return self._event(kind, item_id=self._item("in_progress")["id"], **fields)
+        return self._event(kind, item_id=self._id, **fields)
 
     def _item(self, status: str) -> Json:
         """Return the open block as an item."""
         block, is_whole = self._block, status == "completed"
         match block["type"]:
             case "text":
-                return answers.text_item(self._name, str(block["said"]), status)
+                return answers.text_item(self._name, "".join(self._said) if is_whole else "", status)
             case "tool_use":
-                arguments = str(block["said"]) if is_whole else ""
+                arguments = "".join(self._said) if is_whole else ""
                 return answers.call_item(self._name, str(block["id"]), str(block["name"]), arguments, status)
         signature = text_of(block.get("signed"))
         kind = ANTHROPIC_FORMAT if signature or block.get("data") else ""
-        text = str(block["said"]) if is_whole else ""
+        text = "".join(self._said) if is_whole else ""
         return answers.thought_item(self._name, text, signature, text_of(block.get("data")), kind)
 
     def _start(self, block: Json) -> list[Json]:
-        self._block = {**block, "said": ""}
-        found = [self._event("output_item.added", item=self._item("in_progress"))]
+        self._block = dict(block)
+        self._said.clear()
+        item = self._item("in_progress")
+        self._id = item["id"]
+        found = [self._event("output_item.added", item=item)]
         if (part := self._said_part("")) is not None:
             found.append(self._part("content_part.added", content_index=0, part=part))
         return found
@@ -119,11 +124,11 @@ class ChatToResponses:
         return []
 
     def _say(self, text: object) -> str:
-        self._block["said"] = str(self._block["said"]) + str(text)
+        self._said.append(str(text))
         return str(text)
 
     def _stop(self) -> list[Json]:
-        said = str(self._block["said"])
+        said = "".join(self._said)
         found: list[Json] = []
         match self._block["type"]:
             case "text":

@@ -70,6 +70,13 @@ def test_what_both_can_say_is_said_the_same_both_ways(responses: Json, chat: Jso
     assert dropped == dropped_back == ()
 
 
+def test_tools_of_chat_stay_lax() -> None:
+    made, _ = from_chat(tools=[{"type": "function", "function": {"name": "f"}}])
+    assert made["tools"] == [{"type": "function", "name": "f", "parameters": None, "strict": False}]
+    made, _ = to_chat(tools=[{"type": "function", "name": "f", "parameters": None, "strict": None}])
+    assert made["tools"] == [{"type": "function", "function": {"name": "f"}}]
+
+
 CONVERSATION: list[Json] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [
