@@ -14,7 +14,9 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
 
+from handlers.generated import search_of
 from handlers.oracle import Requests
+from handlers.report import region_of
 from router_dsl.codes import CODES
 from router_dsl.format import format_source
 from router_dsl.lsp import hover
@@ -25,6 +27,7 @@ from router_dsl.lsp.outline import Entry, Sort, outline
 from router_dsl.lsp.place import place_at
 from router_dsl.lsp.rename import Edit, RefusedError, refuse_unless_declared, renamed
 from router_dsl.lsp.workspace import Policy, Workspace
+from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, Source, Span
 
 # A pause in typing: long enough that a word is one change, too short to be waited for.
@@ -307,6 +310,8 @@ def _answers(server: LanguageServer, editor: Editor) -> None:
         source = editor.source(uri)
         offset = editor.offset(source, params.position)
         parts = [] if found is None else [hover.told(found, policy.names)]
+        if found is not None and found.kind == "rule" and policy.program is not None:
+            parts.append(_region(policy.program, found))
         if found is None:
             parts.append(hover.keyword(_word(source.text, offset)))
         for finding in editor.findings(uri):
@@ -397,7 +402,7 @@ def _changes(server: LanguageServer, editor: Editor) -> None:
         try:
             refuse_unless_declared(found, places)
         except RefusedError as error:
-            raise JsonRpcException(str(error), lsp.LSPErrorCodes.RequestFailed) from error
+            raise JsonRpcException(str(error), lsp.LSPErrorCodes.RequestFailed) from None
         return editor.range(found.span)
 
     @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
@@ -411,7 +416,7 @@ def _changes(server: LanguageServer, editor: Editor) -> None:
             try:
                 edits = renamed(policy.files, found, params.new_name)
             except RefusedError as error:
-                raise JsonRpcException(str(error), lsp.LSPErrorCodes.RequestFailed) from error
+                raise JsonRpcException(str(error), lsp.LSPErrorCodes.RequestFailed) from None
             for edit in edits:
                 _add(changes, edit, editor, root)
         return lsp.WorkspaceEdit(changes)
@@ -452,6 +457,22 @@ def _symbol(entry: Entry, editor: Editor) -> lsp.DocumentSymbol:
 
 def _touches(one: lsp.Range, other: lsp.Range) -> bool:
     return one.start <= other.end and other.start <= one.end
+
+
+def _region(program: Program, rule: Occurrence) -> str:
+    """Return what is known of the requests that a rule takes."""
+    policy = next(policy for policy in program.policies if policy.name == rule.owner)
+    index = next(i for i, one in enumerate(policy.rules) if one.label == rule.name)
+    # A hover is waited for: of a rule with many before it only an example is shown.
+    search = search_of(program, tries=300)
+    region = region_of(policy, index, program, search, with_behind=index <= 60)
+    behind = ", ".join(f"`{label}`" for label in region.behind)
+    told = [f"Of what it asks for, {behind} take{'' if len(region.behind) > 1 else 's'} a part."] if behind else []
+    if region.example is None:
+        told.append("No request was found that it decides.")
+    else:
+        told.append(f"Such as `given {region.example}`." if region.example else "Such as the baseline request.")
+    return "\n\n".join(told)
 
 
 def _word(text: str, offset: int) -> str:

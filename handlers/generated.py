@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from router_dsl.compile.build import build, source_digest
 from router_dsl.format import format_source
 from router_dsl.interpret import Value
 from router_dsl.load import load, load_parsed
-from router_dsl.plan import Cond, Plan, Program, Test
+from router_dsl.plan import Plan, Program, Test
 from router_dsl.source import Source, in_order
 from router_dsl.suite.generate import Case, Unshown, expectations, suite, title, written
-from router_dsl.suite.search import Search
+from router_dsl.suite.search import TRIES, Search
 from router_dsl.suite.values import Given, values_of
 from router_dsl.syntax import parse
 from router_dsl.testing import run_one
@@ -35,8 +35,8 @@ class Suite:
     unshown: list[Unshown]
 
 
-def search_of(program: Program, more: Iterable[Cond] = ()) -> Search:
-    """Return a search among the requests of a program."""
+def search_of(program: Program, tries: int = TRIES) -> Search:
+    """Return a search among the requests of a program, which looks at so many for each question."""
     call = baseline_call()
 
     def facts(given: Given) -> Facts:
@@ -46,7 +46,7 @@ def search_of(program: Program, more: Iterable[Cond] = ()) -> Search:
 
     rules = [rule.when for policy in program.policies for rule in policy.rules if rule.when is not None]
     guards = [guard.when for guard in program.guards if guard.when is not None]
-    return Search(facts, values_of([*rules, *guards, *more], program))
+    return Search(facts, values_of([*rules, *guards], program), tries)
 
 
 def generate(path: Path, root: Path | None) -> Suite | Compiled:

@@ -35,19 +35,29 @@ def shown(path: Path, root: Path | None, findings: Sequence[Diagnostic]) -> Show
 
 
 def _regions(program: Program) -> dict[tuple[str, str], Region]:
-    whole = search_of(program)
-    quick = Search(whole.facts, whole.values, _TRIES)
+    search = search_of(program)
     regions: dict[tuple[str, str], Region] = {}
     left = _MOST_PAIRS
     for policy in program.policies:
         for index, rule in enumerate(policy.rules):
-            earlier = [before.when for before in policy.rules[:index] if before.when is not None]
-            given = whole.find(rule.when, earlier)
             left -= index
-            behind = _behind(policy, index, quick) if left > 0 and rule.when is not None else ()
-            example = None if given is None else _written(given, program)
-            regions[policy.name, rule.label] = Region(behind, example)
+            regions[policy.name, rule.label] = region_of(policy, index, program, search, with_behind=left > 0)
     return regions
+
+
+def region_of(policy: Policy, index: int, program: Program, search: Search, *, with_behind: bool) -> Region:
+    """Return what is known of the requests that a rule takes.
+
+    Args:
+        search: Among the requests of the program.
+        with_behind: Look for the earlier rules that take a part, which asks each of them.
+    """
+    rule = policy.rules[index]
+    earlier = [before.when for before in policy.rules[:index] if before.when is not None]
+    given = search.find(rule.when, earlier)
+    quick = Search(search.facts, search.values, _TRIES)
+    behind = _behind(policy, index, quick) if with_behind and rule.when is not None else ()
+    return Region(behind, None if given is None else _written(given, program))
 
 
 def _behind(policy: Policy, index: int, search: Search) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ def renamed(files: Sequence[ast.File], what: Occurrence, new: str) -> list[Edit]
     found = [occurrence for occurrence in names.occurrences() if occurrence.identity == what.identity]
     refuse_unless_declared(what, found)
     _refuse_taken(what, new, names)
+    if any(parse(file.span.source)[1] for file in files):
+        raise RefusedError("the file does not parse: mend that first")
     for text in dict.fromkeys((written(new), json.dumps(new, ensure_ascii=False))):
         edits = [Edit(place.span, _in_place(place, text, new)) for place in found]
         if _means_the_same(files, edits, what, new):

@@ -13,6 +13,7 @@ from router_dsl.check.program import OracleOf, check
 from router_dsl.load import Parsed, imported_name, load_parsed, read
 from router_dsl.lsp.names import Names, Occurrence
 from router_dsl.lsp.pieces import Pieces
+from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, Source, in_order
 from router_dsl.syntax import parse
 
@@ -51,11 +52,13 @@ class Policy:
     """A root file with all its imports.
 
     Attributes:
+        program: What it means, None with an error.
         findings: About all of its files; of one that is looked at quickly, without what takes a look at the whole.
     """
 
     files: list[ast.File]
     findings: list[Diagnostic]
+    program: Program | None
 
     @property
     def names(self) -> Names:
@@ -127,11 +130,11 @@ class Workspace:
             files, found = self._load(path)
             document = self.documents.get(path)
             memo = (Memo() if document is None else document.memo) if quickly else None
-            more = check(files, found, memo=memo, oracle_of=None if quickly else self.oracle_of)[1]
+            program, more = check(files, found, memo=memo, oracle_of=None if quickly else self.oracle_of)
             findings = in_order([*found, *more])
             if not any(isinstance(item, ast.Policy) for item in files[0].items):
                 findings = [finding for finding in findings if finding.code != _NO_POLICY]
-            known = self._policies[path, quickly] = Policy(files, findings)
+            known = self._policies[path, quickly] = Policy(files, findings, program)
         return known
 
     def _load(self, path: Path) -> tuple[list[ast.File], list[Diagnostic]]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 POLICY = """\
@@ -139,11 +140,15 @@ class Client:
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         length = 0
+        # A server that says nothing is ended, so that a test fails instead of waiting.
+        patience = Timer(60, self._process.kill)
+        patience.start()
         while line := self._process.stdout.readline().strip():
             name, _, value = line.partition(b":")
             length = int(value) if name.lower() == b"content-length" else length
         assert length, "the server has left"
         message: dict[str, Any] = json.loads(self._process.stdout.read(length))
+        patience.cancel()
         return message
 
 

@@ -200,6 +200,13 @@ def test_a_renamed_policy_means_the_same(kind: str, name: str, new: str) -> None
     assert isinstance(restored, ast.File)
 
 
+def test_nothing_is_renamed_in_a_file_that_does_not_parse() -> None:
+    file = parse(Source("x.route", POLICY + "policy {"))[0]
+    what = next(o for o in Names([file]).occurrences() if o.declares and o.kind == "model")
+    with pytest.raises(RefusedError, match="mend that first"):
+        renamed([file], what, "fresh")
+
+
 def test_a_name_that_some_place_would_take_for_another_is_refused() -> None:
     text = POLICY.replace("over spend and plan", "over spend and x-plan").replace("fact plan", "fact x-plan")
     file = parse(Source("x.route", text.replace("given plan", "given x-plan")))[0]

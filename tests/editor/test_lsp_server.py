@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_columns_are_counted_as_the_editor_counts(chat: Client) -> None:
         ("llama-8b\n", 2, '| `llama-8b @ fireworks/fast` | "d" | price $0.20 in $0.20 out |'),
         ("plan == trial", 0, "one of trial, pro from key.plan"),
         ("long:  when", 1, "rule long"),
+        ("long:  when", 1, "Of what it asks for, `broke` takes a part.\n\nSuch as `given prompt.tokens 24001`."),
         ("residency", 1, "no rule can get round it"),
         ("spend and", 1, "`over spend`"),
         ("provider in ", 1, "endpoint fact"),
@@ -209,3 +211,36 @@ def test_a_large_policy_is_answered_at_once_and_looked_at_whole_in_a_pause(edito
     broken = text.replace("u300", "u300 and")
     assert [one["code"] for one in editor.change("large.route", 2, {"text": broken})] == ["E100"]
     editor.close("large.route")
+
+
+_TYPED = (
+    "", " ", "x", '"', "{", "}", ":", "->", " and ", "policy p {", "\n", "# c\n", "🚂", "prompt.", " @ ", ",", "/*",
+    'import "y.route"\n',
+)  # fmt: skip
+_ASKED = ("hover", "completion", "definition", "prepareRename", "references", "rename", "documentSymbol", "codeAction")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_typed_every_question_has_an_answer(editor: Client, seed: int) -> None:
+    random, text = Random(seed), POLICY
+    assert editor.open("fuzz.route", text) == []
+    for version in range(2, 40):
+        at = random.randrange(len(text))
+        text = text[:at] + random.choice(_TYPED) + text[at + random.choice((0, 0, 1, 7)) :]
+        document = {"uri": editor.uri("fuzz.route"), "version": version}
+        editor.tell("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": text}]})
+        lines = text.split("\n")
+        line = random.randrange(len(lines) + 1)
+        place = {"line": line, "character": random.randrange(120)}
+        for asked in _ASKED:
+            params = {
+                "textDocument": {"uri": editor.uri("fuzz.route")},
+                "position": place,
+                "range": {"start": place, "end": place},
+                "context": {"includeDeclaration": True, "diagnostics": [], "triggerKind": 1},
+                "newName": "fresh",
+            }
+            error = editor.answer(f"textDocument/{asked}", params).get("error")
+            assert error is None or (error["code"] == -32803 and "ename" in asked), (asked, place, error, text)
+    editor.findings("fuzz.route", 39)
+    editor.close("fuzz.route")
