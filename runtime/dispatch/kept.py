@@ -85,9 +85,12 @@ class KeptAlive:
         if self._beating is not None:
             # Handed over all the same: it goes out behind the sign of life that the client is slow to take.
             self._behind.append((data, last))
-            await asyncio.wait((self._beating,))
+            beating = self._beating
+            await asyncio.wait((beating,))
             if self._lost is not None:
                 raise self._lost
+            if not beating.cancelled():
+                beating.result()  # a bug in there is one of this request
             return
         self._is_busy = True
         try:

@@ -8,6 +8,8 @@ import json
 import anthropic
 import pytest
 
+from runtime.serve.settings import Settings
+from runtime.wire.keep_alive import KeepAlive
 from tests.clients.serving import serving
 from tests.hazards.gateway import HELLO, ask, dialled, run
 from tests.providers import anthropics as claude
@@ -169,5 +171,23 @@ def test_a_silent_stream_of_messages_is_kept_alive_by_pings() -> None:
                 gate.set()
                 await wire.body(got)
                 assert got.body.endswith(claude.named({"type": "message_stop"}))
+
+    run(scenario)
+
+
+def test_what_nobody_answers_after_a_ping_raises_in_anthropics_sdk() -> None:
+    async def scenario() -> None:
+        gate = asyncio.Event()
+        async with Provider(say.after(gate, claude.error(529, "overloaded_error"))) as provider:
+            text = policy(provider.url, "protocol anthropic", options="retry 0")
+            settings = Settings(stream_keep_alive=KeepAlive(0.02))
+            async with serving(text, KEYS, settings) as served, sdk(served.url, max_retries=0) as client:
+                stream = await client.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)  # type: ignore[arg-type]
+                gate.set()  # its head is here, which only a sign of life can have brought
+                with pytest.raises(anthropic.APIStatusError) as caught:
+                    [event async for event in stream]
+            assert "no provider could answer" in str(caught.value)
+            await served.log.until(1)
+            assert (served.log.seen[0]["end"], served.log.seen[0]["status"]) == ("exhausted", 200)
 
     run(scenario)
