@@ -109,7 +109,7 @@ class App:
             if router is not None and path not in PROBES:
                 event = request_ended(visit)
                 router.log(event)
-                if visit.generation:
+                if visit.record is not None:
                     router.generations.keep(visit.key.digest, event)
         if renewal is not None and renewal.is_due():
             await renewal.after()

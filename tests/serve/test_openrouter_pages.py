@@ -98,6 +98,15 @@ def test_each_key_sees_its_own_answers(tmp_path: Path) -> None:
     assert page(desk, "bert", f"/v1/generation?id={name}").status == 404
 
 
+def test_what_was_refused_is_no_generation(tmp_path: Path) -> None:
+    desk = served(write(tmp_path / "keys.toml", anna=""))
+    answer = desk.post()
+    assert answer.status == 401
+    name = answer.headers["x-generation-id"]
+    assert desk.router.generations.find(name, b"") is None
+    assert page(desk, "anna", f"/v1/generation?id={name}").status == 404
+
+
 def test_only_the_latest_answers_are_remembered() -> None:
     event = request_ended(Visit("req_1", "", "POST", "/"))
     kept = Generations(2)
