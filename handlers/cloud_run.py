@@ -13,6 +13,7 @@ from handlers.cli.output import FOUND, USAGE, complain
 from handlers.loading import SHIPPED, NoFileError, log_to, router_at, settings_of
 from handlers.server import is_closed_to_strangers, listen, run
 from runtime.serve.app import RefusedError
+from runtime.serve.source import shown
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 — the platform's front is the only one who reaches a container
 DEFAULT_PORT = 8080
@@ -38,7 +39,8 @@ def main() -> int:
     if listener is None:
         return FOUND
     book, url = router.book, f"http://{ANYWHERE}:{listener.getsockname()[1]}"
-    router.log({"event": "serving", "url": url, "policy": book.default, "digest": book.plan.digest, "file": where})
+    told = {"policy": book.default, "digest": book.plan.digest, "file": shown(where)}
+    router.log({"event": "serving", "url": url, **told})
     return run(router, listener)
 
 

@@ -14,6 +14,7 @@ from handlers.server import is_closed_to_strangers, listen, run, url_of
 from runtime.serve.app import RefusedError
 from runtime.serve.router import Router
 from runtime.serve.settings import Settings
+from runtime.serve.source import shown
 from runtime.serve.visit import policy_name
 
 DEFAULT_HOST = "127.0.0.1"
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if listener is None:
         return FOUND
     url = url_of(options.host, listener)
-    _greet(router, settings, file, url)
+    _greet(router, settings, shown(file), url)
     return run(router, listener)
 
 

@@ -21,7 +21,7 @@ from runtime.dispatch.pool import Http1Transport
 from runtime.dispatch.transport import Transport, TransportError
 from runtime.dispatch.whole import Whole, exchange
 from runtime.serve.settings import is_loopback
-from runtime.serve.source import MOST_BYTES, Fetched, Source, SourceError
+from runtime.serve.source import MOST_BYTES, Fetched, Source, SourceError, shown
 
 SCHEMES = ("https", "s3", "gs", "http")
 
@@ -52,8 +52,7 @@ def remote(where: str, environ: Mapping[str, str], now_unix_s: Callable[[], floa
         AddressError: It is none.
     """
     parts = urlsplit(where)
-    # Without user and query, which may hold secrets.
-    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    name = shown(where)
     if parts.scheme not in SCHEMES:
         raise AddressError(f"`{name}` is neither a file nor an address of {', '.join(SCHEMES[:3])}")
     if parts.username is not None or parts.fragment:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 # A plan of 100,000 rules has 7 MB (benchmarks/families.py). What is ten times as large is some other file.
 MOST_BYTES = 64 * 1024 * 1024
@@ -55,6 +56,14 @@ class Source(Protocol):
 def is_remote(where: str) -> bool:
     """Whether a policy is not a file of this machine."""
     return "://" in where
+
+
+def shown(where: str) -> str:
+    """Return a policy's place as it may be told: without user and query, which may hold secrets."""
+    if not is_remote(where):
+        return where
+    parts = urlsplit(where)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class FileSource:

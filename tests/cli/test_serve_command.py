@@ -210,8 +210,12 @@ def test_the_fallback_is_served_until_the_policy_is_usable(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_plan_from_a_web_server_is_served_followed_and_outlives_it(tmp_path: Path) -> None:
     (tmp_path / "chat.plan").write_bytes(encode(compiled(POLICY)))
-    with web_server(tmp_path) as (url, web), serving(f"{url}/chat.plan", environ=AT_ONCE) as (_, port, said):
+    with (
+        web_server(tmp_path) as (url, web),
+        serving(f"{url}/chat.plan?signature=s3cr3t", environ=AT_ONCE) as (process, port, said),
+    ):
         assert f"serves {url}/chat.plan" in said
+        assert "s3cr3t" not in said
         until_rule(port, "otherwise")
         changed = POLICY.replace("cheap:  when model == economy ", "cheap:  when model == small ")
         write(tmp_path / "chat.plan", encode(compiled(changed)))
@@ -226,6 +230,10 @@ def test_a_plan_from_a_web_server_is_served_followed_and_outlives_it(tmp_path: P
             time.sleep(0.03)
         assert renewal["trouble"]
         until_rule(port, "cheap")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+        assert "s3cr3t" not in out + err
 
 
 def test_a_plan_that_cannot_be_fetched_is_not_served(capsys: pytest.CaptureFixture[str]) -> None:
