@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from runtime.dispatch.outgoing import Addresses, UnusableKeyError, join
@@ -124,3 +126,54 @@ def test_the_policys_edits_are_made() -> None:
         }
 
     run(scenario)
+
+
+def body_sent(api: str, body: dict[str, object], **changed: object) -> dict[str, object]:
+    addresses = Addresses(program((provider(0, "http://p/v1"),), (endpoint(0, 0),)), {}, {})
+    outgoing, dropped = addresses.request(0, api, api, json.dumps(body).encode(), {}, options(**changed))
+    assert dropped == ()
+    found = json.loads(outgoing.body)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("api", "own"), [("chat", "max_tokens"), ("messages", "max_tokens"), ("responses", "max_output_tokens")]
+)
+@pytest.mark.parametrize("edit", ["cap", "set"])
+def test_a_limit_that_the_client_left_out_goes_by_the_interfaces_own_name(api: str, own: str, edit: str) -> None:
+    assert body_sent(api, {"model": "m"}, **{edit: (("max_tokens", 7),)})[own] == 7
+
+
+def test_thoughts_that_nobody_signed_stay_here() -> None:
+    thought = {"type": "thinking", "thinking": "Hm", "signature": ""}
+    text = {"type": "text", "text": "Yes", "citations": None}
+    turns = [{"role": "assistant", "content": [thought, text]}]
+    assert body_sent("messages", {"model": "m", "messages": turns})["messages"] == [
+        {"role": "assistant", "content": [text]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://us.api.openai.com/v1", "max_completion_tokens"),
+        ("https://corp.openai.azure.com:443/openai/v1", "max_completion_tokens"),
+        ("https://api.fireworks.ai/inference/v1", "max_tokens"),
+        ("https://api.openai.com.evil.example/v1", "max_tokens"),
+    ],
+)
+def test_a_translated_limit_has_the_name_that_the_provider_takes(url: str, name: str) -> None:
+    addresses = Addresses(program((provider(0, url),), (endpoint(0, 0),)), {}, {})
+    raw = b'{"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}'
+    outgoing, _ = addresses.request(0, "messages", "chat", raw, {}, options())
+    assert json.loads(outgoing.body)[name] == 9
+
+
+def test_anthropic_is_told_the_version_and_the_key_as_the_policy_says() -> None:
+    headers = sent(protocol="anthropic", auth="x-api-key", key_env="KEY")
+    assert (headers[b"anthropic-version"], headers[b"x-api-key"]) == (b"2023-06-01", b"k1")
+    headers = sent(protocol="anthropic", auth="bearer", key_env="KEY", headers=(("anthropic-version", "2030-01-01"),))
+    assert (headers[b"anthropic-version"], headers[b"authorization"]) == (b"2030-01-01", b"Bearer k1")
+    assert b"anthropic-version" not in sent()
