@@ -218,7 +218,11 @@ class Exchange:
             return
         if self._spoken != self._asked.api:
             asked = self._asked
-            raw = _translation().answer(asked.api, self._spoken, raw, asked.unix_s, asked.raw)
+            try:
+                raw = _translation().answer(asked.api, self._spoken, raw, asked.unix_s, asked.raw)
+            except (ValueError, RecursionError):  # beyond reason in a part that nobody looked at before
+                self._fail("malformed")
+                return
         head = (incoming.UNARY_CONTENT_TYPE, (b"content-length", b"%d" % len(raw)), *self._passed_on(response))
         if number == 0 and await course.deliver(head, raw):
             return

@@ -111,3 +111,16 @@ def test_what_no_provider_could_answer_is_told_in_the_clients_words(api: str) ->
         assert "small@chat: status 503, strong@claude: status 529" in error["message"]
 
     run(scenario, "small else strong retry 0")
+
+
+@pytest.mark.parametrize("api", ["messages", "responses"])
+def test_an_answer_that_cannot_be_read_to_its_end_is_asked_for_elsewhere(api: str) -> None:
+    async def scenario(chat: Provider, messages: Provider, http: httpx.AsyncClient, _url: str) -> None:
+        endless = say.answer("hello").replace(b'"created": 1', b'"created": ' + b"1" * 5000)
+        chat.then(say.whole(200, endless, say.JSON))
+        messages.then(claude.either())
+        answer = await http.post(PATHS[api], json=body(api, "plain"))
+        assert answer.headers["x-pointsman-endpoint"] == "strong@claude"
+        assert read(api, answer.json())[0] == "hello"
+
+    run(scenario, "small else strong retry 0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from runtime.wire.errors import Problem, bad_request
+from runtime.wire.errors import Problem, bad_request, printable
 from runtime.wire.sse import Head
 from runtime.wire.translate import (
     messages_answer,
@@ -67,9 +67,10 @@ def obstacle(api: str, spoken: str, raw: bytes) -> Problem | None:
     try:
         request(api, spoken, raw)
     except InexpressibleError as error:
-        return bad_request(f"`{error.field}` cannot be sent on: {error.message}", error.field, "unsupported_parameter")
+        said = f"`{error.field}` cannot be sent on: {printable(error.message)}"
+        return bad_request(said, error.field, "unsupported_parameter")
     except (ValueError, RecursionError):
-        return bad_request("the request body is nested too deeply", code="invalid_json")
+        return bad_request("the request body is nested too deeply or has a number without end", code="invalid_json")
     return None
 
 
