@@ -178,6 +178,8 @@ def test_pictures_and_token_numbers_cost_tokens() -> None:
         ({"text": {"format": {"type": "json_schema"}}}, "responses", "schema"),
         ({"text": {}}, "responses", "none"),
         ({"output_format": {"type": "json_schema"}}, "messages", "schema"),
+        ({"output_config": {"format": {"type": "json_schema"}, "effort": "low"}}, "messages", "schema"),
+        ({"output_config": {"effort": "low"}}, "messages", "none"),
     ],
 )
 def test_the_response_format_is_one_word(fields: dict[str, object], api: str, expected: str) -> None:
@@ -197,6 +199,7 @@ def test_the_response_format_is_one_word(fields: dict[str, object], api: str, ex
         ({"thinking": {"type": "enabled", "budget_tokens": 5}}, "messages", "medium"),
         ({"thinking": {"type": "disabled"}}, "messages", "none"),
         ({"output_config": {"effort": "xhigh"}, "thinking": {"type": "adaptive"}}, "messages", "xhigh"),
+        ({"output_config": {"effort": "max"}}, "messages", "xhigh"),
     ],
 )
 def test_reasoning_effort_is_found_under_every_name(fields: dict[str, object], api: str, expected: str | None) -> None:
