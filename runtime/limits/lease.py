@@ -219,6 +219,7 @@ class Lease:
         is_busy = bool(self._wanted) or (not release and any(delta > 0 for delta in self._pending.values()))
         most = 0 if self._soft else max(self.limit // LEASE_SHARE, self._wanted, left) if is_busy else left
         least = min(most, max(left, 1) if self._least is None else self._least)
+        self._forget(now_s)
         self._number += 1
         self._doubt = Exchange(
             self.key, instance, self._number, tuple(sorted(self._pending.items())), self._held, least, most, left,
@@ -249,6 +250,7 @@ class Lease:
     def failed(self, now_s: float) -> None:
         """Note that no answer came, and perhaps none will."""
         self.is_flying = False
+        self._forget(now_s)
         self.give_up(now_s)
         self._dirty.add(self)
 
@@ -273,6 +275,12 @@ class Lease:
         self._held = 0
         for slot, delta in doubt.deltas:
             self.correct(slot, max(0, delta))
+
+    def _forget(self, now_s: float) -> None:
+        """Forget what has left the window untold."""
+        oldest = self.advance(now_s) - SLOTS - 1
+        if any(slot < oldest for slot in self._pending):
+            self._pending = {slot: delta for slot, delta in self._pending.items() if slot >= oldest}
 
     def _has(self, amount: int, now_s: float) -> bool:
         # A clock that was set back ends the lease, too.

@@ -86,7 +86,7 @@ class Leases:
         Args:
             release: Let go of every lease, too: this process ends, or will stand still.
         """
-        if release and self._flights:
+        if self._flights:  # which may have left before the last was spent
             await asyncio.wait(set(self._flights.values()))
         leases = self._dirty | self._held if release else self._dirty
         self._begin([lease for lease in leases if lease not in self._flights], release=release)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from redis import Redis
 
@@ -44,8 +45,8 @@ def server(shared: RedisServer) -> RedisServer:
 def spent(server: RedisServer) -> int:
     """Return what the store has heard was spent, in all."""
     with Redis.from_url(server.url) as client:
-        found = [client.hgetall(key) for key in client.keys("pointsman:*")]  # type: ignore[union-attr]
-    return sum(int(value) for fields in found for name, value in fields.items() if name.startswith(b"s"))
+        accounts = [msgspec.msgpack.decode(client.get(key)) for key in client.keys("pointsman:*")]  # type: ignore[union-attr, arg-type]
+    return sum(sum(slots.values()) for slots, _ in accounts if slots)
 
 
 def exchange(number: int, name: str = "a", *, deltas: tuple[tuple[int, int], ...] = (), **said: int) -> Exchange:
@@ -232,13 +233,14 @@ def test_two_routers_share_a_limit(server: RedisServer) -> None:
 
 
 def test_many_at_once_share_a_limit_and_what_they_did_not_use_is_free_again(server: RedisServer) -> None:
-    async def run() -> tuple[list[Answer], Answer, list[object]]:
+    async def run() -> tuple[list[Answer], list[Answer], list[object]]:
         one, two = desk(server), desk(server)
         answers = await asyncio.gather(*(post(at, "otto") for _ in range(6) for at in (one, two)))
         assert one.router.leases is not None
         assert two.router.leases is not None
         await asyncio.gather(one.router.leases.tell(), two.router.leases.tell())
-        again = await post(one, "otto")
+        # Whoever was refused everything believes that for a second.
+        again = [await post(at, "otto") for at in (one, two)]
         seen = [event["prompt_tokens"] for at in (one, two) for event in at.log.seen if event["status"] == 200]
         seen += [event["completion_tokens"] for at in (one, two) for event in at.log.seen if event["status"] == 200]
         await asyncio.gather(one.router.aclose(), two.router.aclose())
@@ -247,7 +249,7 @@ def test_many_at_once_share_a_limit_and_what_they_did_not_use_is_free_again(serv
     answers, again, tokens = asyncio.run(run())
     # Each reserves about 1,030 tokens, so two fit at once; each uses under a hundred.
     assert sorted(answer.status for answer in answers) == [200] * 2 + [429] * 10
-    assert again.status == 200
+    assert 200 in {answer.status for answer in again}
     assert spent(server) == sum(tokens)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -52,24 +53,26 @@ class RedisStore:
             except NoScriptError:
                 await self._client.script_load(SCRIPT)
                 replies = await self._run(exchanges)
-            return [Answer(granted, used, wait / 1000, reset / 1000) for granted, used, wait, reset in replies]
-        except (RedisError, OSError, ValueError, TypeError, asyncio.IncompleteReadError) as error:
+            return [_answer(reply) for reply in replies]
+        except (RedisError, OSError, msgspec.MsgspecError, asyncio.IncompleteReadError) as error:
             raise StoreError(f"{type(error).__name__}: {error}") from error
 
-    async def _run(self, exchanges: Sequence[Exchange]) -> list[list[int]]:
+    async def _run(self, exchanges: Sequence[Exchange]) -> list[bytes]:
         if len(exchanges) == 1:
-            return [cast("list[int]", await self._client.evalsha(self._script.sha, 1, *self._call(exchanges[0])))]
+            return [cast("bytes", await self._client.evalsha(self._script.sha, 1, *self._call(exchanges[0])))]
         pipeline = self._client.pipeline(transaction=False)
         for exchange in exchanges:
             pipeline.evalsha(self._script.sha, 1, *self._call(exchange))
-        return cast("list[list[int]]", await pipeline.execute())
+        return cast("list[bytes]", await pipeline.execute())
 
-    def _call(self, asked: Exchange) -> list[str | int]:
+    def _call(self, asked: Exchange) -> tuple[str, bytes]:
         slot_us = round(asked.per_s / SLOTS * 1e6)
         lease_ms = round((asked.lease_s + GRACE_S) * 1000)
-        numbers: list[int] = [asked.number, asked.amount, slot_us, asked.least, asked.most, asked.keep, lease_ms]
-        numbers += [round(REMEMBERED_S * 1000), *(each for pair in asked.deltas for each in pair)]
-        return [f"{self._prefix}{asked.key}", asked.instance, *numbers]
+        said = (
+            asked.instance, asked.number, asked.amount, slot_us, asked.least, asked.most, asked.keep, lease_ms,
+            round(REMEMBERED_S * 1000), [each for pair in asked.deltas for each in pair],
+        )  # fmt: skip
+        return f"{self._prefix}{asked.key}", msgspec.msgpack.encode(said)
 
     def drop(self) -> None:
         """Forget the connections: they may be gone without a word."""
@@ -78,3 +81,8 @@ class RedisStore:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _answer(reply: bytes) -> Answer:
+    granted, used, wait_ms, reset_ms = msgspec.msgpack.decode(reply, type=tuple[int, int, int, int])
+    return Answer(granted, used, wait_ms / 1000, reset_ms / 1000)
