@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     if find_spec("pygls") is None:
         complain("the language server needs pygls", "pip install 'pointsman[lsp]'")
         return USAGE
-    from handlers.editor import serve
+    from handlers.language_server import serve
 
     serve()
     return OK

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AUTHORING = (
     "lark", "router_dsl.ast", "router_dsl.syntax", "router_dsl.load", "router_dsl.check", "router_dsl.compile",
     "router_dsl.format", "router_dsl.testing", "router_dsl.lsp", "router_dsl.suite",
-    "handlers.editor", "handlers.pictures", "pygls",
+    "handlers.editor", "handlers.language_server", "handlers.pictures", "pygls",
 )  # fmt: skip
 ELSEWHERE = ("runtime.serve.remote", "runtime.dispatch.aws", "runtime.decision.rehearsal", "cryptography", "botocore")
 """What only plans from elsewhere, and signed ones, need."""
