@@ -100,6 +100,7 @@ class Course:
     _bug: BaseException | None = None
     _alarm: Alarm | None = None
     _alarm_s = FOREVER
+    _taken_s: float | None = None
     _before: tuple[tuple[Event, float], ...] = ()
     _is_saying_farewell = False
     _is_left = False
@@ -230,6 +231,10 @@ class Course:
         flow = self._flow or self._start_flow()
         if flow.ended:
             return
+        if self._taken_s is not None:
+            assert flow.committed is not None
+            flow.on(Waiting(flow.committed), self._taken_s)
+            self._taken_s = None
         now_s = self._clock.now_s()
         if isinstance(event, FIRST_SIGNS):
             started = self.started[event.attempt]
@@ -291,9 +296,11 @@ class Course:
 
     def offer(self, attempt: int, data: bytes) -> bool:
         """Send the client more of this attempt's answer, if it is the client's and it need not be waited for."""
-        if not self.is_chosen(attempt) or not self._client.offer(data):
+        flow = self._flow
+        if flow is None or flow.committed != attempt or flow.ended or not self._client.offer(data):
             return False
-        self.report(Waiting(attempt), attempt)
+        # The flow hears of it with the next thing that can make a difference; deadlines move away until then.
+        self._taken_s = self._clock.now_s()
         return True
 
     def _left_while_sending(self) -> ClientLeftError:
