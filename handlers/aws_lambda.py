@@ -136,7 +136,7 @@ def main() -> int:
     may_freeze = slots_of(environ) == 1
     terms = Terms(
         base_path=environ.get("POINTSMAN_LAMBDA_BASE_PATH", "").rstrip("/"),
-        buffered=environ.get("POINTSMAN_LAMBDA_BUFFERED", "") not in ("", "0"),
+        buffered=environ.get("POINTSMAN_LAMBDA_BUFFERED") == "1",
         may_freeze=may_freeze,
     )
     return run(Gateway(environ, may_freeze=may_freeze), environ, terms)

@@ -52,7 +52,11 @@ class Connection(asyncio.Protocol):
         """
         waiter = await self._begin()
         self._write(self._head(method, path, {**(headers or {}), "content-length": str(len(body))}) + body)
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.close()  # its answer would be taken for that to the next request
+            raise
 
     async def upload(self, path: str, headers: Pairs, data: bytes) -> None:
         """Begin a POST whose body comes in chunks, with the first of them.

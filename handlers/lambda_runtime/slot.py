@@ -31,7 +31,7 @@ LONG_GAP_S = 20.0
 # What runs on after an answer is billed and keeps the slot from the next request.
 AFTERWARDS_S = 10.0
 
-TIMED_OUT = "the function's time is up"
+TIMED_OUT = Fault("Function.TimedOut", "the function's time is up")
 
 
 class Host(Protocol):
@@ -139,11 +139,11 @@ class Slot:
             self._pace.busy += 1
             try:
                 if gap_s > LONG_GAP_S:
-                    await self._host.after_gap(gap_s)
+                    await _besides(self._host.after_gap(gap_s))
                 await self._answer(invocation)
                 if self._terms.may_freeze:
                     left_s = invocation.deadline_unix_s - time.time() - MARGIN_S
-                    await self._host.after_response(max(0.0, min(left_s, AFTERWARDS_S)))
+                    await _besides(self._host.after_response(max(0.0, min(left_s, AFTERWARDS_S))))
             finally:
                 self._pace.busy -= 1
                 self._pace.note()
@@ -182,7 +182,7 @@ class Slot:
             return await answer.reply()
         if answer.is_begun:
             return await answer.break_off(fault)
-        if fault.message != TIMED_OUT:
+        if fault is not TIMED_OUT:
             return await self._api.fail(invocation, fault)
         status, body = self._host.timed_out(str(request.scope["path"]))
         answer = (Streamed if streams else Whole)(self._api, invocation, request)
@@ -202,7 +202,7 @@ class Slot:
                 await self._app(scope, _receive(request.body, answer.gone), answer.send)
         except Exception as error:  # noqa: BLE001 — the outermost frame
             if timer.expired() and isinstance(error, TimeoutError):
-                return Fault("Function.TimedOut", TIMED_OUT)
+                return TIMED_OUT
             traceback.print_exc()
             return Fault("Function.InternalError", f"{type(error).__name__} while answering")
         except asyncio.CancelledError:
@@ -216,6 +216,14 @@ class Slot:
     def _stop(self, answer: Streamed | Whole) -> None:
         if answer.is_begun and not answer.is_complete and self._pace.busy == 1:
             self._host.stop()
+
+
+async def _besides(work: Awaitable[None]) -> None:
+    """Do what the host does besides requests; none fails for a bug in it."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 — the outermost frame
+        traceback.print_exc()
 
 
 def _receive(body: bytes, gone: asyncio.Event) -> Callable[[], Awaitable[Message]]:

@@ -88,6 +88,7 @@ class RuntimeApi:
         answer_status: What answers are acknowledged with.
         cut_after: Bytes of a streamed answer after which its connection is reset.
         gate: While it is not set, answers that are streamed are not read.
+        acknowledge: While it is not set, answers are taken and not acknowledged.
     """
 
     def __init__(self) -> None:
@@ -100,6 +101,8 @@ class RuntimeApi:
         self.cut_after: int | None = None
         self.gate = asyncio.Event()
         self.gate.set()
+        self.acknowledge = asyncio.Event()
+        self.acknowledge.set()
         self.restored = asyncio.Event()
         self.asked_restore = asyncio.Event()
         self.failed = asyncio.Event()
@@ -209,6 +212,7 @@ class RuntimeApi:
             call.pieces.append((time.perf_counter(), await _sized(headers, reader)))
             call.is_whole = True
         call.ended_s = time.perf_counter()
+        await self.acknowledge.wait()
         _reply(writer, self.answer_status)
         call.over.set()
 

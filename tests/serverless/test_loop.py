@@ -364,6 +364,39 @@ def test_what_runs_after_an_answer_is_over_before_the_next_one_is_asked_for() ->
     run(stage.app, scenario, stage=stage)
 
 
+def test_a_bug_after_an_answer_costs_no_request(capfd: pytest.CaptureFixture[str]) -> None:
+    async def broken() -> None:
+        raise ValueError
+
+    stage = Stage(answering(b"hi"), afterwards=broken)
+
+    async def scenario(running: Running) -> None:
+        for _ in range(2):
+            call = running.api.invoke(function_url())
+            await call.over.wait()
+            assert call.body == b"hi"
+
+    run(stage.app, scenario, stage=stage)
+    assert capfd.readouterr().err.count("ValueError") >= 1
+
+
+def test_an_answer_that_lambda_is_slow_to_take_is_not_mixed_up_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot, "MARGIN_S", 0.0)
+
+    async def scenario(running: Running) -> None:
+        running.api.acknowledge.clear()
+        call = running.api.invoke(http_api(), timeout_s=0.1)
+        await asyncio.sleep(0.2)
+        running.api.acknowledge.set()
+        await running.api.until_asked(2)
+        again = running.api.invoke(http_api())
+        await again.over.wait()
+        assert again.document["body"] == "hi"
+        assert call.over.is_set()
+
+    run(answering(b"hi"), scenario)
+
+
 def test_a_long_gap_is_told_before_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(answering(b"hi"))
 
