@@ -82,6 +82,7 @@ class RuntimeApi:
 
     Attributes:
         address: For `AWS_LAMBDA_RUNTIME_API`.
+        connections: How many were ever accepted.
         nexts: How often an invocation was asked for.
         first_next_s: When that was first.
         init_error, restore_error: What was reported instead of serving.
@@ -93,6 +94,7 @@ class RuntimeApi:
 
     def __init__(self) -> None:
         self.address = ""
+        self.connections = 0
         self.nexts = 0
         self.first_next_s = 0.0
         self.init_error: dict[str, object] | None = None
@@ -148,6 +150,7 @@ class RuntimeApi:
     # --- the wire ---------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -393,6 +393,7 @@ def test_an_answer_that_lambda_is_slow_to_take_is_not_mixed_up_with_the_next(mon
         await again.over.wait()
         assert again.document["body"] == "hi"
         assert call.over.is_set()
+        assert running.api.connections == 2, "what still comes for the one given up must meet nobody"
 
     run(answering(b"hi"), scenario)
 
