@@ -110,6 +110,8 @@ def _taken_apart(text: str, is_known: IsKnown) -> tuple[str, Variant | None, str
     model, preset, policy = text.partition(PRESET)
     if not preset and text.startswith("@"):
         return "", None, text[1:]
+    if preset and not policy:
+        raise _contradiction(f"`{PRESET}` must be followed by the name of a policy", "model")
     base, colon, word = model.rpartition(":")
     if colon and not is_known(model):
         if word in UNSUPPORTED:

@@ -14,7 +14,7 @@ HEADER = "x-pointsman-explain"
 MAX_HEADER_BYTES = 4096
 
 # What a record can do without, in the order in which it goes.
-_DISPENSABLE = ("skipped", "facts", "excluded", "attempts", "candidates", "message")
+_DISPENSABLE = ("skipped", "facts", "wishes", "excluded", "attempts", "candidates", "message")
 
 
 class Wish(enum.Enum):

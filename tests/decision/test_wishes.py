@@ -177,6 +177,8 @@ def test_names_that_contradict_each_other_are_refused() -> None:
         {"model": "wide:floor", "provider": {"sort": "latency"}},
         {"model": "@p", "preset": "q"},
         {"models": ["big@preset/q"]},
+        {"model": "wide@preset/"},
+        {"model": "@preset/"},
     ):
         with pytest.raises(WishError):
             ASKED.route(**fields)

@@ -75,6 +75,13 @@ def test_a_request_too_long_for_every_endpoint_is_a_400_that_clients_know() -> N
     assert inner(answer, "metadata")["error_type"] == "context_length_exceeded"
 
 
+def test_wishes_beyond_measure_do_not_fit_the_header_and_leave_the_rest_of_it() -> None:
+    slugs = {name: ["x" * 200] * 32 for name in ("order", "ignore")}
+    told = json.loads(Desk().post(provider=slugs, headers={"x-pointsman-explain": "1"}).headers["x-pointsman-explain"])
+    assert told["rule"] == "otherwise"
+    assert "wishes" not in told
+
+
 # --- the skin -------------------------------------------------------------------------------------
 
 
