@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anthropic
 import openai
+import pydantic
 import pytest
 
 from tests.clients.serving import Served, serving
@@ -30,6 +31,11 @@ HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"name": "weather", "description": "Weather.", "input_schema": SCHEMA}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+class Place(pydantic.BaseModel):
+    city: str
+    river: str
 
 
 def policy(url: str, protocol: str = "anthropic", more: str = "") -> str:
@@ -190,6 +196,37 @@ def test_a_stream_that_is_cut_raises() -> None:
                 assert got == ["Hel", "lo"]
             await served.log.until(1)
             assert served.log.last["end"] == "cut"
+
+    run(scenario)
+
+
+def test_the_synchronous_client_parses_structured_output_and_lists_models() -> None:
+    def ask_all(served: Served) -> None:
+        with anthropic.Anthropic(base_url=served.url, api_key="sk-client") as sdk:
+            asked = {"model": "small", "max_tokens": 300, "messages": HELLO}
+            assert isinstance(sdk.messages.parse(**asked, output_format=Place).parsed_output, Place)  # type: ignore[call-overload]
+            with sdk.messages.stream(**asked, output_format=Place) as stream:  # type: ignore[call-overload]
+                assert isinstance(stream.get_final_message().parsed_output, Place)
+            assert sdk.beta.messages.create(**asked, betas=["some-beta"]).content  # type: ignore[call-overload]
+            kinds = [event.type for event in sdk.messages.create(**asked, stream=True)]  # type: ignore[call-overload]
+            assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
+            assert [model.id for model in sdk.models.list()] == ["small", "gone"]
+
+    async def scenario() -> None:
+        async with serving(SIMULATED) as served:
+            await asyncio.to_thread(ask_all, served)
+
+    run(scenario)
+
+
+def test_a_wrong_method_is_refused_in_anthropics_words() -> None:
+    async def scenario() -> None:
+        async with serving(SIMULATED) as served, client(served, max_retries=0) as sdk:
+            with pytest.raises(anthropic.APIStatusError) as caught:
+                await sdk.get("/v1/messages", cast_to=object)
+            assert caught.value.status_code == 405
+            assert caught.value.body["type"] == "error"  # type: ignore[index]
+            assert caught.value.request_id
 
     run(scenario)
 

@@ -160,6 +160,7 @@ class ChatToMessages:
         self._calls: dict[int, _Segment] = {}
         self._usage: Json = {}
         self._finish: object = None
+        self._is_refused = False
 
     def feed(self, chunk: Json) -> list[Json]:
         """Return the events that a chunk makes."""
@@ -178,7 +179,8 @@ class ChatToMessages:
     def end(self) -> list[Json]:
         """Return the events that end the stream."""
         found = [*([] if self._has_begun else self.feed({})), *self._advance(is_end=True)]
-        delta = {"stop_reason": stop_of(self._finish, has_calls=bool(self._calls)), "stop_sequence": None}
+        finish = "content_filter" if self._is_refused else self._finish
+        delta = {"stop_reason": stop_of(finish, has_calls=bool(self._calls)), "stop_sequence": None}
         found.append({"type": "message_delta", "delta": delta, "usage": usage_from_chat(self._usage)})
         return [*found, {"type": "message_stop"}]
 
@@ -196,8 +198,8 @@ class ChatToMessages:
         self._text(refusal)
         for place, call in enumerate(objects_of(delta.get("tool_calls"))):
             self._call(call, place)
-        if reason := "content_filter" if refusal else text_of(choice.get("finish_reason")):
-            self._finish = "content_filter" if self._finish == "content_filter" else reason
+        self._is_refused = self._is_refused or bool(refusal)
+        self._finish = choice.get("finish_reason") or self._finish
 
     def _text(self, text: str) -> None:
         if text:

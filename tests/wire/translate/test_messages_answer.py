@@ -274,6 +274,12 @@ def test_text_after_an_unfinished_call_waits_for_its_end() -> None:
     ]
 
 
+def test_a_stream_that_refused_ends_in_a_refusal() -> None:
+    chunks = [chunk_of({"refusal": "No"}), chunk_of({"refusal": "."}), chunk_of({}, "stop")]
+    found = gathered(through(ChatToMessages(), chunks))
+    assert (found["content"], found["stop_reason"]) == ([{"type": "text", "text": "No."}], "refusal")
+
+
 def test_a_stream_that_said_nothing_still_has_its_frame() -> None:
     assert [event["type"] for event in ChatToMessages().end()] == ["message_start", "message_delta", "message_stop"]
 
