@@ -356,3 +356,60 @@ def test_the_97th_and_the_99th_percentile_of_many_are_apart() -> None:
     assert health.at(1.0).measured(0, "ttft.p95") == pytest.approx(0.1, rel=0.1)
     assert health.at(1.0).measured(0, "ttft.p99") == pytest.approx(3.0, rel=0.1)
     assert health.at(1.0).measured(0, "ttft.p50") == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("is_stream", [True, False], ids=["streams", "whole"])
+def test_first_tokens_of_streams_tell_of_a_crowd_and_whole_answers_do_not(is_stream: bool) -> None:
+    health, now_s = made(), 0.0
+
+    def ask(times: int, ttft_s: float) -> None:
+        nonlocal now_s
+        for _ in range(times):
+            permit = health.begin(0, now_s)
+            permit.hear(now_s + ttft_s, is_stream=is_stream)
+            permit.hear(now_s + 50.0, is_stream=is_stream)  # its first word was said before
+            permit.ignore(now_s + ttft_s)
+            now_s += ttft_s + 0.05
+
+    others = [health.begin(0, 0.0) for _ in range(10)]
+    ask(120, 0.05)
+    others += [health.begin(0, now_s) for _ in range(40)]
+    for permit in others:
+        permit.hear(now_s, is_stream=False)  # nothing is silent here
+    ask(30, 0.4)
+    takes = health.snapshot(now_s)[0]["takes"]
+    assert (takes is None) == (not is_stream)
+    if takes is not None:
+        assert 10 <= int(takes) < 50
+        assert health.at(now_s).load(0) == 50 / health._endpoints[0].crowd.limit(now_s)
+
+
+def test_times_that_cannot_be_are_not_measured() -> None:
+    health = made()
+    for ttft_s in (float("inf"), 0.0, -1.0, float("nan")):
+        health.begin(0, 1.0).success(1.0, ttft_s)
+    assert health.at(1.0).measured(0, "ttft.p50") is None
+    assert health.at(1.0).measured(0, "errors") == 0.0
+
+
+def test_an_heir_goes_on_with_the_time_of_its_forebear() -> None:
+    health = made()
+    health.begin(0, 100.0).failure(100.0, "429", 5.0)
+    heir = Health(program((None,)), heir_of=health)
+    assert not heir.at(104.9).in_service(0)
+    assert heir.at(105.1).in_service(0)
+
+
+def test_a_report_counts_for_the_load_where_it_is_more_than_our_own_and_for_a_while() -> None:
+    health = made()
+    health.report(0, 30.0, 2.0, 1.0)
+    assert health.at(1.0).load(0) == 32 / USUAL_CAPACITY
+    permits = [health.begin(0, 1.0) for _ in range(40)]
+    assert health.at(1.0).load(0) == 40 / USUAL_CAPACITY
+    for permit in permits:
+        permit.ignore(1.0)
+    last_s = 1.0 + endpoint.REPORT_LASTS_S
+    assert health.at(last_s - 0.01).measured(0, "queue") == 30.0
+    assert (health.at(last_s).measured(0, "queue"), health.at(last_s).load(0)) == (None, 0.0)
+    health.report(0, None, 3.0, last_s)
+    assert (health.at(last_s).measured(0, "queue"), health.at(last_s).load(0)) == (None, 3 / USUAL_CAPACITY)
