@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from handlers.cli.output import FOUND, OK, USAGE, complain, paint, show, wants_color
+from handlers.cli.output import FOUND, OK, USAGE, complain, paint, wants_color
 from handlers.comparing import Difference, Shown, Told
+from handlers.meaning import meaning_of
 from handlers.traffic import Replay, Share, TrafficError, read
 from router_dsl.analyse.claims import dollars
-from router_dsl.check.program import check
-from router_dsl.load import is_unread, load
-from router_dsl.plan import PlanError, Program, decode
-from router_dsl.source import in_order
+from router_dsl.plan import Program
 
 FAILS = ("change", "reject", "cost")
 
@@ -26,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     programs: list[Program] = []
     for file in (options.old, options.new):
-        program, code = _program(file, options.root)
+        program, code = meaning_of(file, options.root)
         if program is None:
             return code
         programs.append(program)
@@ -60,25 +58,6 @@ def _parser() -> argparse.ArgumentParser:
                         "decided otherwise, is refused now, or costs more; may be repeated")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the changes as JSON")
     return parser
-
-
-def _program(file: Path, root: Path | None) -> tuple[Program | None, int]:
-    """Return the meaning of a policy, or None and the exit code; stderr says why."""
-    try:
-        if file.suffix == ".plan":
-            return decode(file.read_bytes()).program, OK
-    except OSError as error:
-        complain(f"`{file}`: {(error.strerror or str(error)).lower()}")
-        return None, USAGE
-    except PlanError as error:
-        complain(f"`{file}`: {error}")
-        return None, FOUND
-    files, found = load(file, root)
-    program, more = check(files, found, doubts=False) if files else (None, [])
-    if program is None:
-        show(in_order([*found, *more]), sys.stderr)
-        complain(f"`{file}` does not compile")
-    return program, USAGE if any(map(is_unread, found)) else FOUND
 
 
 def _replayed(difference: Difference, changes: Sequence[Shown], traffic: str) -> Replay:

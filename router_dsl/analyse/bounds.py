@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from math import inf
@@ -109,8 +109,20 @@ def together(plans: Plans, way: Way, turn: Turn, unions: Iterable[list[Box]], *,
     for count, some in enumerate(product(*chosen)):
         if count >= MOST_PICKS:
             raise BudgetError
-        if len({pick.endpoint for pick in some}) == len(some):
+        if len({pick.endpoint for pick in some}) == len(some) and not _is_in_vain(plans, way, turn, some):
             yield from used(plans, way, some, fixed)
+
+
+def _is_in_vain(plans: Plans, way: Way, turn: Turn, some: Sequence[Pick]) -> bool:
+    """Whether an earlier target tries an endpoint that a later one is to have its turn with: it tries all it has."""
+    for place, earlier in enumerate(turn.slots):
+        slot = way.slots[earlier]
+        if len(slot.choices) != 1 or slot.choices[0].asked is not None or plans.is_measured(slot.wheres):
+            continue
+        all_tried = {pick.endpoint for pick in picks(plans, slot)}
+        if len(all_tried) <= slot.attempts and any(pick.endpoint in all_tried for pick in some[place + 1 :]):
+            return True
+    return False
 
 
 def used(plans: Plans, way: Way, some: Iterable[Pick], unions: Iterable[list[Box]]) -> Iterator[Box]:
