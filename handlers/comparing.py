@@ -122,7 +122,7 @@ class Difference:
     def _words(self, change: Change) -> str:
         space = self.comparison.space
         search = Search(space, self.comparison.after.regions.budget)
-        boxes = merged([search.narrowed(box, change.taken) for box in change.boxes])
+        boxes = merged([left for box in change.boxes if (left := search.narrowed(box, change.taken)) is not None])
         told = list(dict.fromkeys(said(space, box) for box in boxes))
         more = f"; or {len(told) - _MOST_TOLD} other regions" if len(told) > _MOST_TOLD else ""
         return "; or ".join(told[:_MOST_TOLD]) + more

@@ -253,13 +253,18 @@ class Plans:
 
     def _left(self, steps: Sequence[tuple[Policy, int]], box: Box, away: list[Term]) -> Iterator[Box]:
         regions = self.regions
+        search = regions.search()
+        if away:
+            narrowed = search.narrowed(box, away)
+            if narrowed is None:
+                return
+            box = narrowed
         if len(steps) == 1:
             ((policy, index),) = steps
             point = regions.guess(policy).point(box, regions.before(policy, index))
             if point is not None and not any(regions.space.both(point, term.box) for term in away):
                 yield point
         taken = [term for policy, index in steps for term in regions.taken(policy, index, box)] + away
-        search = regions.search()
         try:
             yield from search.left(box, taken)
         except BudgetError:

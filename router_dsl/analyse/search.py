@@ -115,16 +115,20 @@ class Search:
                 yield from self._left(piece, taken, depth + 1)
             inner[axis] = mask & best.box[axis]
 
-    def narrowed(self, box: Box, taken: Sequence[Term]) -> Box:
-        """Return a box less what is taken of it without a choice: what sticks out along one axis only."""
+    def narrowed(self, box: Box, taken: Sequence[Term]) -> Box | None:
+        """Return a box less what is taken of it without a choice, along one axis; None when nothing is left."""
         again = True
         while again:
             again = False
             for term in taken:
                 cuts = _cuts(box, term.box, self.space.full)
-                if cuts is not None and len(cuts) == 1:
+                if cuts is not None and len(cuts) < 2:
+                    if not cuts:
+                        return None
                     (axis,) = cuts
                     box, again = {**box, axis: box.get(axis, self.space.full[axis]) & ~term.box[axis]}, True
+                    if not self.space.settle(box):
+                        return None
         return box
 
     def cover(self, box: Box, taken: Sequence[Term]) -> list[int | str]:
