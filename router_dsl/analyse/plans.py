@@ -261,7 +261,7 @@ class Plans:
             box = narrowed
         if len(steps) == 1:
             ((policy, index),) = steps
-            point = regions.guess(policy).point(box, regions.before(policy, index))
+            point = regions.point(policy, index, box)
             if point is not None and not any(regions.space.both(point, term.box) for term in away):
                 yield point
         taken = [term for policy, index in steps for term in regions.taken(policy, index, box)] + away

@@ -41,6 +41,7 @@ class Regions:
     _guesses: dict[str, Guess] = field(default_factory=dict)
     _firsts: dict[str, list[int]] = field(default_factory=dict)
     _guards: dict[str, list[Box]] = field(default_factory=dict)
+    _points: dict[tuple[str, int], Box] = field(default_factory=dict)
 
     def terms(self, policy: Policy) -> list[Term]:
         """Return the boxes of a policy's rules, in their order; their owners are the rules' indices.
@@ -74,6 +75,23 @@ class Regions:
         if found is None:
             found = self._guesses[policy.name] = Guess(self.space, self.terms(policy))
         return found
+
+    def point(self, policy: Policy, index: int, box: Box) -> Box | None:
+        """Return a point of a box that no rule before one holds; None without a find. Points found are tried again."""
+        known = self._points.get((policy.name, index))
+        if known is not None:
+            both = self.space.both(known, box)
+            if both is not None and self.space.is_possible(both):
+                return both
+        found = self.guess(policy).point(box, self.before(policy, index))
+        if found is not None:
+            self._points[policy.name, index] = found
+        return found
+
+    def know(self, policy: Policy, index: int, point: Box) -> None:
+        """Take a point of all axes that a rule decides; what no rule of the policy asks is left open."""
+        asked = self.guess(policy).asked
+        self._points[policy.name, index] = {axis: mask for axis, mask in point.items() if axis in asked}
 
     def taken(self, policy: Policy, index: int, box: Box) -> list[Term]:
         """Return the boxes of the rules before one that meet a box."""

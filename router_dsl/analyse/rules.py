@@ -55,6 +55,7 @@ def never_deciding(regions: Regions, policy: Policy) -> Iterator[Dead]:
                 solving.take(terms[given].box)
                 given += 1
             if any(_is_left(solving, box) for box in doubted):
+                regions.know(policy, index, solving.point())
                 continue
         found = _judged(regions, policy, index, boxes) if doubted else None
         if found is not None:
@@ -64,8 +65,7 @@ def never_deciding(regions: Regions, policy: Policy) -> Iterator[Dead]:
 
 def _doubted(regions: Regions, policy: Policy, index: int, boxes: list[Box]) -> list[Box]:
     """Return the boxes of a rule when no guess shows that one of them is left to it."""
-    guess, count = regions.guess(policy), regions.before(policy, index)
-    return [] if any(guess.point(box, count) is not None for box in boxes) else boxes
+    return [] if any(regions.point(policy, index, box) is not None for box in boxes) else boxes
 
 
 def _is_left(solving: solver.Solver, box: Box) -> bool:
@@ -91,7 +91,10 @@ def _judged(regions: Regions, policy: Policy, index: int, boxes: list[Box]) -> D
 def _coverers(regions: Regions, policy: Policy, until: int, boxes: list[Box]) -> tuple[int, ...] | None:
     """Return rules before `until` that cover the boxes, None when something is left."""
     needed: dict[int | str, None] = {}
+    guess, count = regions.guess(policy), regions.before(policy, until)
     for box in boxes:
+        if guess.point(box, count) is not None:
+            return None
         owners = regions.cover(box, regions.taken(policy, until, box))
         if owners is None:
             return None

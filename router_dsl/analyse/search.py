@@ -185,13 +185,13 @@ class Guess:
     `columns[axis][class]` are the terms that admit the class; a point is in those whose bit is in all of its columns.
     """
 
-    __slots__ = ("_asked", "_columns", "_everything", "space", "terms")
+    __slots__ = ("_columns", "_everything", "asked", "space", "terms")
 
     def __init__(self, space: Space, terms: Sequence[Term]) -> None:
         self.space = space
         self.terms = terms
         self._everything = (1 << len(terms)) - 1
-        self._asked = sorted({axis for term in terms for axis in term.box})
+        self.asked = sorted({axis for term in terms for axis in term.box})
         self._columns: dict[int, tuple[list[int], list[int]]] = {}
 
     def _column(self, axis: int) -> tuple[list[int], list[int]]:
@@ -234,7 +234,7 @@ class Guess:
 
     def _moved(self, box: Box, alive: int) -> Box:
         """Return a point outside of the terms `alive`, nothing when none was found."""
-        order = [*box, *(axis for axis in self._asked if axis not in box)]
+        order = [*box, *(axis for axis in self.asked if axis not in box)]
         classes = {axis: _some(box.get(axis, self.space.full[axis])) for axis in order}
         chosen: dict[int, int] = {}
         for _ in range(_SWEEPS):

@@ -82,7 +82,7 @@ def unreachable(
         if not refusing and not needed:
             return None
         usable = plans.regions.space.meet([boxes, plans.able(endpoint)])
-        if not usable or next(plans.left(way, usable), None) is None:
+        if not usable or (needed and next(plans.left(way, usable), None) is None):
             lacking |= dict.fromkeys(_asked_for(plans, way, boxes, needed))
         elif next(plans.left(way, usable, refusing), None) is not None:
             return None
