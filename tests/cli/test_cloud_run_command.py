@@ -17,7 +17,7 @@ import pytest
 
 from handlers.cloud_run import main
 from router_dsl.plan import encode
-from tests.hazards.gateway import HELLO, Wire
+from tests.hazards.gateway import HELLO, PATH, Wire
 from tests.providers.scripted import Provider, Script, Talk, event
 from tests.serve.desk import POLICY, compiled
 
@@ -48,9 +48,9 @@ class Container:
         return self.process.returncode, [json.loads(line) for line in out.splitlines()]
 
 
-def ask(*, stream: bool) -> bytes:
-    body = json.dumps({"model": "m", "messages": HELLO, "stream": stream}).encode()
-    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+def ask(*, stream: bool, path: str = PATH) -> bytes:
+    body = json.dumps({"model": "m", "messages": HELLO, "stream": stream, "max_tokens": 9}).encode()
+    return b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
 
 
 def play(
@@ -128,16 +128,21 @@ def test_what_does_not_end_within_the_grace_is_told_in_band_or_by_a_503(tmp_path
         await talk.until_closed()
 
     async def scenario(container: Container, provider: Provider) -> None:
-        async with container.dialled() as streaming, container.dialled() as waiting:
+        async with container.dialled() as streaming, container.dialled() as waiting, container.dialled() as other:
             streaming.send(ask(stream=True))
             got = await streaming.head()
+            other.send(ask(stream=True, path="/v1/messages"))
+            translated = await other.head()
             waiting.send(ask(stream=False))
-            await provider.until_requests(2)
+            await provider.until_requests(3)
             container.process.send_signal(signal.SIGTERM)
             await streaming.body(got)
             assert (got.whole, got.texts) == (True, "one ")
             (error,) = got.errors
             assert "the router is stopping" in str(error["message"])
+            await other.body(translated)
+            assert translated.whole
+            assert b"event: error" in translated.events[-1]
             refused = await waiting.got()
             assert (refused.status, refused.headers["x-should-retry"], refused.headers["retry-after"]) == (
                 503, "true", "1",
@@ -145,7 +150,7 @@ def test_what_does_not_end_within_the_grace_is_told_in_band_or_by_a_503(tmp_path
             await provider.until_all_closed()  # nothing goes on generating
         code, events = await container.ended()
         assert code == 0
-        assert sorted(str(event["end"]) for event in events) == ["cut", "exhausted"]
+        assert sorted(str(event["end"]) for event in events) == ["cut", "cut", "exhausted"]
 
     play(scenario, never, tmp_path, 2)
 
