@@ -265,6 +265,8 @@ def plain(chat: Json, dropped: Dropped) -> Json:
         if "reasoning_details" in value:
             dropped.add("thinking")
         kept = {k: v for k, v in value.items() if k not in ("cache_control", "reasoning_details")}
+        if kept.get("role") == "developer":  # which is `system` to OpenAI and unknown to many others
+            kept["role"] = "system"
         return {**kept, "content": bare(kept["content"])} if "content" in kept else kept
 
     if "cache_control" in chat:

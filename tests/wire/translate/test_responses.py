@@ -14,7 +14,7 @@ from runtime.wire.translate import responses_request as requests
 from runtime.wire.translate.loose import Dropped, InexpressibleError, Json, objects_of
 from runtime.wire.translate.messages_stream import MessagesToChat
 from runtime.wire.translate.responses_stream import ChatToResponses, ResponsesToChat
-from runtime.wire.translate.translation import Passage, answer, obstacle
+from runtime.wire.translate.translation import Passage, answer, obstacle, request
 from tests.wire.translate.test_messages_answer import BLOCK_LISTS, CHAT_USAGE, events_of, joined, merged
 from tests.wire.translate.test_messages_request import NESTED
 
@@ -75,6 +75,13 @@ def test_tools_of_chat_stay_lax() -> None:
     assert made["tools"] == [{"type": "function", "name": "f", "parameters": None, "strict": False}]
     made, _ = to_chat(tools=[{"type": "function", "name": "f", "parameters": None, "strict": None}])
     assert made["tools"] == [{"type": "function", "function": {"name": "f"}}]
+
+
+def test_servers_of_chat_get_no_role_that_they_may_not_know() -> None:
+    body = {"model": "m", "input": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
+    raw, dropped = request("responses", "chat", json.dumps(body).encode())
+    assert [message["role"] for message in json.loads(raw)["messages"]] == ["system", "user"]
+    assert dropped == ()
 
 
 CONVERSATION: list[Json] = [
