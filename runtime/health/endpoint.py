@@ -13,7 +13,7 @@ from runtime.health.clock import Clock
 from runtime.health.cold import Cold
 from runtime.health.crowd import Crowd
 from runtime.health.decay import Histogram, Ratio
-from runtime.health.silence import ENOUGH_WAITING, Silence
+from runtime.health.silence import LEAST_S, Silence
 
 Why = Literal["breaker open", "probing", "cooling down", "full", "silent"]
 
@@ -138,7 +138,7 @@ class EndpointHealth:
 
     def silent_s(self, now_s: float) -> float:
         """Return for how many seconds more it is to be left alone since it has fallen silent; 0 when it has not."""
-        if self.silence.waiting < ENOUGH_WAITING or self.ttft.evidence(now_s) < ENOUGH_FIRST_TOKENS:
+        if self.silence.quiet_s(now_s) <= LEAST_S or self.ttft.evidence(now_s) < ENOUGH_FIRST_TOKENS:
             return 0.0
         usual_s = self.ttft.quantile(USUALLY, now_s)
         return 0.0 if usual_s is None else max(0.0, self.silence.until_s(usual_s, now_s) - now_s)
@@ -155,9 +155,7 @@ class EndpointHealth:
 
     def serves(self, now_s: float) -> bool:
         """Whether it is in service."""
-        if now_s < self.blocked_until_s or self.is_full(now_s):
-            return False
-        return self.silence.waiting < ENOUGH_WAITING or not self.silent_s(now_s)
+        return not (now_s < self.blocked_until_s or self.is_full(now_s) or self.silent_s(now_s))
 
     def why_not(self, now_s: float) -> tuple[Why | None, float]:
         """Return why it is out of service and for how many seconds more, or (None, 0)."""

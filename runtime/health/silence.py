@@ -6,6 +6,7 @@ silence is seen sooner. What is silent is tried after what is not, and one attem
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 
 # One waiting attempt is a long prompt.
@@ -51,6 +52,13 @@ class Silence:
         """How many wait for a first word."""
         return len(self._asked_s)
 
+    def quiet_s(self, now_s: float) -> float:
+        """Return for how long enough attempts have waited without a word from the endpoint; 0 while too few wait."""
+        if len(self._asked_s) < ENOUGH_WAITING:
+            return 0.0
+        begun_s = next(islice(self._asked_s.values(), ENOUGH_WAITING - 1, None))
+        return now_s - max(begun_s, self._heard_s)
+
     def until_s(self, usual_s: float, now_s: float) -> float:
         """Return until when to stay away; in the past when there is no reason to.
 
@@ -58,8 +66,6 @@ class Silence:
             usual_s: The time to first token that nearly all attempts keep to.
             now_s: Now.
         """
-        if len(self._asked_s) < ENOUGH_WAITING:
+        if self.quiet_s(now_s) <= max(LEAST_S, USUAL_TIMES * usual_s):
             return -inf
-        begun_s = list(self._asked_s.values())
-        quiet_s = now_s - max(begun_s[ENOUGH_WAITING - 1], self._heard_s)
-        return begun_s[-1] + PAUSE_S if quiet_s > max(LEAST_S, USUAL_TIMES * usual_s) else -inf
+        return next(reversed(self._asked_s.values())) + PAUSE_S
