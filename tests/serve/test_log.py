@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from runtime.serve.lines import LineWriter
+from runtime.serve.lines import HeldLines, LineWriter
 from runtime.serve.log import ConsoleLog, JsonLog
 from runtime.serve.settings import Settings
 from tests.serve.desk import PATH, Desk
@@ -98,6 +98,26 @@ def test_a_stream_that_would_wait_costs_the_line() -> None:
     lines = LineWriter(Full())
     lines.write(b"lost\n")
     lines.close()
+    assert lines.dropped == 1
+
+
+def test_held_lines_come_out_when_nobody_waits() -> None:
+    stream = io.BytesIO()
+    lines = HeldLines(stream)
+    lines.write(b"one\n")
+    lines.write(b"two\n")
+    assert stream.getvalue() == b""
+    lines.flush()
+    lines.write(b"three\n")
+    lines.close()
+    assert stream.getvalue() == b"one\ntwo\nthree\n"
+
+
+def test_held_lines_of_a_stream_that_fails_are_counted() -> None:
+    lines = HeldLines(Broken())
+    lines.write(b"one\n")
+    lines.flush()
+    lines.flush()
     assert lines.dropped == 1
 
 
