@@ -10,7 +10,7 @@ import sys
 
 EVERY = (
     "decision", "authoring", "editor", "estimators", "transport", "translation", "gateway", "outage", "coldstart",
-    "start", "store",
+    "start", "store", "openrouter",
 )  # fmt: skip
 WITH_PEERS = ("gateway", "outage", "start")
 """Those that take `--peers DIR`."""

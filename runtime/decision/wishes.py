@@ -58,12 +58,14 @@ class Wishes(msgspec.Struct, frozen=True):
         """Whether the client says in which order, at least of some: nothing is drawn then, and nothing sticks."""
         return self.by is not None or bool(self.provider.order)
 
+    @property
+    def has_cutoffs(self) -> bool:
+        """Whether the client says how fast is fast enough."""
+        return self.provider.preferred_min_throughput is not None or self.provider.preferred_max_latency is not None
+
     def is_too_slow(self, endpoint: int, state: State) -> bool:
         """Whether an endpoint (index) is measured to miss a cut-off; without data it misses none."""
-        wished = self.provider
-        return (
-            wished.preferred_min_throughput is not None or wished.preferred_max_latency is not None
-        ) and _is_too_slow(endpoint, wished, state)
+        return self.has_cutoffs and _is_too_slow(endpoint, self.provider, state)
 
     def against(self, program: Program, index: int, facts: Facts) -> str | None:
         """Return the wish that speaks against an endpoint, or None."""
@@ -93,8 +95,9 @@ class Wishes(msgspec.Struct, frozen=True):
 
     def arrange(self, endpoints: Sequence[int], program: Program, state: State) -> list[int]:
         """Return endpoints as the client prefers them; what it does not care about keeps its order."""
-        table, wished = program.endpoints, self.provider
-        order = wished.order or ()
+        table, order = program.endpoints, self.provider.order or ()
+        if not order and not self.has_cutoffs:
+            return list(endpoints)
 
         def rank(index: int) -> tuple[int, bool]:
             endpoint = table[index]
