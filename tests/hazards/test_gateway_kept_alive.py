@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 import openai
 import pytest
 
+from runtime.serve.asking import keep_alive
 from runtime.serve.settings import SettingError, Settings
+from runtime.wire.errors import Problem
 from runtime.wire.keep_alive import KeepAlive
 from tests.clients.serving import Served
 from tests.hazards.gateway import HELLO, ask, dialled, routed, run
@@ -140,3 +142,14 @@ def test_the_setting_is_read_and_checked() -> None:
     assert Settings.read({"POINTSMAN_STREAM_KEEP_ALIVE": "10s chunk"}).stream_keep_alive == KeepAlive(10.0, "chunk")
     with pytest.raises(SettingError, match="POINTSMAN_STREAM_KEEP_ALIVE"):
         Settings.read({"POINTSMAN_STREAM_KEEP_ALIVE": "soon"})
+
+
+def test_the_requests_header_goes_before_its_keys_attribute_and_that_before_the_operators_setting() -> None:
+    settings = Settings(stream_keep_alive=KeepAlive(9.0))
+    header = {"x-pointsman-keep-alive": "3s"}
+    assert keep_alive(header, {"keep-alive": "5s chunk"}, settings) == KeepAlive(3.0)
+    assert keep_alive({}, {"keep-alive": "5s chunk"}, settings) == KeepAlive(5.0, "chunk")
+    assert keep_alive({}, {"keep-alive": "off"}, settings) is None
+    assert keep_alive({}, {"keep-alive": "what an operator mistyped"}, settings) == KeepAlive(9.0)
+    assert keep_alive({}, {"id": "k"}, settings) == KeepAlive(9.0)
+    assert isinstance(keep_alive({"x-pointsman-keep-alive": "?"}, {}, settings), Problem)
