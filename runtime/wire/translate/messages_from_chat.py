@@ -16,6 +16,9 @@ from runtime.wire.translate.loose import (
 )
 from runtime.wire.translate.messages_request import FORMAT, blocks_of, cached
 
+LEAST_TOP_P = 0.95
+"""Beside thinking Anthropic takes no `top_p` below."""
+
 _REFUSED = ("audio", "functions", "function_call", "web_search_options", "logprobs", "top_logprobs")
 
 
@@ -229,7 +232,7 @@ def _tools_from_chat(left: Json, found: Json) -> None:
     parallel = left.pop("parallel_tool_calls", None)
     if isinstance(parallel, bool) and chosen.get("type") != "none" and (chosen or (tools and not parallel)):
         chosen = {**(chosen or {"type": "auto"}), "disable_parallel_tool_use": not parallel}
-    if chosen:
+    if chosen and tools:  # Anthropic refuses a choice among none
         found["tool_choice"] = chosen
 
 
@@ -247,17 +250,47 @@ def _output_from_chat(left: Json, found: Json, dropped: Dropped) -> None:
     budget = reasoning.get("max_tokens")
     if effort == "none" or (not effort and reasoning.get("enabled") is False):
         found["thinking"] = {"type": "disabled"}
-    elif effort:
-        if effort == "minimal":
-            dropped.add("reasoning_effort below low")
-        found["thinking"] = {"type": "adaptive"}
-        config["effort"] = "low" if effort == "minimal" else effort
-    elif isinstance(budget, int) and budget > 0:
-        limit = found["max_tokens"]
-        found["thinking"] = {"type": "enabled", "budget_tokens": max(1024, budget)}
-        if isinstance(limit, int | float) and limit <= max(1024, budget):
-            found["max_tokens"] = limit + max(1024, budget)  # the budget is part of the limit there
-    elif reasoning.get("enabled"):
-        found["thinking"] = {"type": "adaptive"}
+    elif not (effort or budget or reasoning.get("enabled")):
+        pass
+    elif not _may_think(found):
+        dropped.add("reasoning_effort" if effort else "reasoning")
+    else:
+        _think(found, config, effort, budget, dropped)
     if config:
         found["output_config"] = config
+
+
+def _may_think(found: Json) -> bool:
+    """Whether Anthropic lets a model think here: no tool is forced, and the call it is to go on from has its thoughts.
+
+    Clients of chat seldom send those back, and the request would be refused.
+    """
+    if object_of(found.get("tool_choice")).get("type") in ("any", "tool"):
+        return False
+    answers = [message for message in objects_of(found["messages"]) if message["role"] == "assistant"]
+    kinds = [block.get("type") for block in objects_of(answers[-1]["content"])] if answers else []
+    return "tool_use" not in kinds or kinds[0] in ("thinking", "redacted_thinking")
+
+
+def _think(found: Json, config: Json, effort: str, budget: object, dropped: Dropped) -> None:
+    """Ask for thinking, and leave out the sampling that Anthropic refuses beside it."""
+    if not effort and isinstance(budget, int) and budget > 0:
+        limit, budget = found["max_tokens"], max(1024, budget)
+        found["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        if isinstance(limit, int | float) and limit <= budget:
+            found["max_tokens"] = limit + budget  # the budget is part of the limit there
+    else:
+        found["thinking"] = {"type": "adaptive"}
+    if effort == "minimal":
+        dropped.add("reasoning_effort below low")
+    if effort:
+        config["effort"] = "low" if effort == "minimal" else effort
+    top_p = found.get("top_p")
+    for name, is_refused in (
+        ("temperature", found.get("temperature") not in (None, 1)),
+        ("top_p", isinstance(top_p, int | float) and top_p < LEAST_TOP_P),
+        ("top_k", "top_k" in found),
+    ):
+        if is_refused:
+            del found[name]
+            dropped.add(name)

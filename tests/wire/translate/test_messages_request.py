@@ -220,6 +220,31 @@ def test_a_budget_for_thinking_becomes_an_effort_and_fits_into_the_limit() -> No
     assert made["max_tokens"] == 3000
 
 
+def test_sampling_that_anthropic_refuses_beside_thinking_is_left_out() -> None:
+    made, dropped = from_chat(reasoning_effort="low", temperature=0, top_p=0.5, top_k=3)
+    assert dropped == ("temperature", "top_p", "top_k")
+    assert not {"temperature", "top_p", "top_k"} & made.keys()
+    assert from_chat(reasoning_effort="low", temperature=1, top_p=0.99)[1] == ()
+    assert from_chat(reasoning_effort="none", temperature=0)[0]["temperature"] == 0
+
+
+def test_effort_is_left_out_where_anthropic_would_refuse_the_request_for_it() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    thought = {"type": "reasoning.text", "text": "Hm", "signature": "c2", "format": "anthropic-claude-v1"}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "red"}
+
+    def asked(**more: object) -> tuple[object, tuple[str, ...]]:
+        answer = {"role": "assistant", "content": None, "tool_calls": [call], **more}
+        turns = [{"role": "user", "content": "Hi"}, answer, result]
+        made, dropped = from_chat(messages=turns, tools=[TOOL_CHAT], reasoning_effort="low")
+        return made.get("thinking"), dropped
+
+    assert asked() == (None, ("reasoning_effort",)), "a call without its thoughts cannot be gone on from with thinking"
+    assert asked(reasoning_details=[thought]) == ({"type": "adaptive"}, ())
+    made, dropped = from_chat(tools=[TOOL_CHAT], tool_choice="required", reasoning={"max_tokens": 2000})
+    assert (made.get("thinking"), dropped) == (None, ("reasoning",))
+
+
 def test_arguments_that_are_no_object_are_wrapped_and_unwrapped() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": '}}
     made, _ = from_chat(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}])
