@@ -28,7 +28,10 @@ class Window:
 
     def advance(self, now_s: float) -> int:
         """Forget what is too old at `now_s` and return the slot of that instant; time never runs backwards in here."""
-        slot = self._now_slot = max(self._now_slot, int(now_s / self._slot_s))
+        slot = int(now_s / self._slot_s)
+        if slot <= self._now_slot:
+            return self._now_slot
+        self._now_slot = slot
         if self._slots:
             oldest = slot - SLOTS
             for old in [old for old in self._slots if old < oldest]:

@@ -110,14 +110,10 @@ async def _within_limits(
         router.metrics.refused(held.name)
         await refuse(client, visit, limited.problem(held), dialect, told, limited.told(held, dialect))
         return
-    spent: tuple[int, int] | None = None
     try:
         await _dispatch(router, visit, call, way, client, dialect, told)
-        spent = visit.record.spent() if visit.record is not None else None
     finally:
-        held.settle(spent)
-        if router.leases is not None:
-            router.leases.tell_soon()
+        limited.settle(router, held, way, facts, visit.record)
 
 
 async def _read(

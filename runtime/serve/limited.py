@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from runtime.decision.facts import Facts
 from runtime.decision.route import Route
-from runtime.decision.worst import most
+from runtime.decision.worst import bound, most
+from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Headers
 from runtime.limits.limits import Need, Refusal, Reservation, Short
 from runtime.serve.router import Router
@@ -21,7 +22,23 @@ def reserve(router: Router, way: Route, facts: Facts) -> Reservation | Refusal |
     """Take what a request may use at most, from all its limits or from none."""
     # A lease is judged by the wall clock: other instances and the store know no other.
     now_s = router.clock.now_s() if router.leases is None else time.time()
-    return router.limits.reserve(facts, lambda: Need(*most(router.book, way, facts)), now_s)
+    return router.limits.reserve(
+        facts, lambda: Need(*most(router.book, way, facts)), now_s, lambda: _bound(router, way, facts)
+    )
+
+
+def _bound(router: Router, way: Route, facts: Facts) -> Need | None:
+    found = bound(router.book, way, facts)
+    return None if found is None else Need(*found)
+
+
+def settle(router: Router, held: Reservation, way: Route, facts: Facts, record: Record | None) -> None:
+    """Correct what a request holds to what it used, or to the estimate where nobody counted that."""
+    spent = None if record is None else record.spent()
+    if held.held and any(limit.unit != "requests" for limit, *_ in held.held):
+        held.settle(most(router.book, way, facts) if spent is None else spent)
+    if router.leases is not None:
+        router.leases.tell_soon()
 
 
 async def renewed(router: Router, short: Short, way: Route, facts: Facts) -> Reservation | Refusal:

@@ -156,3 +156,21 @@ def test_the_number_of_remembered_values_is_bounded() -> None:
         assert len(limits._limits[0][2]) <= 50
     finally:
         room.MOST_WINDOWS = old
+
+
+def test_where_there_is_room_in_plenty_nobody_looks_closely_and_where_there_is_not_everybody_does() -> None:
+    limits, looked = Limits(program(limit(1_000_000, "tokens"))), []
+
+    def closely() -> Need:
+        looked.append(1)
+        return Need(500, 0)
+
+    held = limits.reserve(ANNA, closely, 0.0, lambda: Need(1000, 0))
+    assert isinstance(held, Reservation)
+    assert (looked, held.held[0][3]) == ([], 1000)
+    held = limits.reserve(ANNA, closely, 0.0, lambda: Need(1000, 0))
+    assert isinstance(held, Reservation)
+    assert (looked, held.held[0][3]) == ([1], 500)
+    held = limits.reserve(OTTO, closely, 0.0, lambda: None)
+    assert isinstance(held, Reservation)
+    assert (looked, held.held[0][3]) == ([1, 1], 500)
