@@ -145,6 +145,10 @@ class Lease:
             return False
         return not (amount >= self._refused_least and self._is_soon(self._refused_until_s, now_s, REFUSED_S))
 
+    def has_room(self, amount: int, now_s: float) -> bool:
+        """Whether `amount` fits now."""
+        return self.wait_s(amount, now_s) <= 0
+
     def wait_s(self, amount: int, now_s: float) -> float:
         """Return how long until it fits; 0 when it does."""
         if amount > self.limit:

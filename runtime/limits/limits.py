@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from router_dsl.plan import Limit, Program, Scalar
 from runtime.decision.engine import condition
@@ -18,6 +19,9 @@ Facts = Mapping[str, Scalar | None]
 Key = tuple[Scalar | None, ...]
 Account = Window | Lease
 """What one value of a limit's facts has used: counted here, or together with other instances."""
+
+Wanted = tuple[Limit, Account, int]
+"""A limit that a request falls under, its account, and how much of it the request needs."""
 
 Open = Callable[[Limit, Key], Account]
 """Makes the account of a limit and the values of its facts."""
@@ -32,8 +36,7 @@ MOST_WINDOWS = 100_000
 PLENTY = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What a request may use at most: tokens, and nano-dollars."""
 
     tokens: int
@@ -174,50 +177,52 @@ class Limits:
             now_s: The time.
             bound: What it cannot exceed, found more cheaply; reserved where there is room in plenty.
         """
-        wanted: list[tuple[Limit, Account, int]] = []
+        wanted: list[Wanted] = []
         most: Need | None = None
         loose: Need | None = None
         for limit, applies, windows in self._limits:
             if applies is not None and not applies(facts):
                 continue
-            window = self._window(limit, windows, facts, now_s)
+            key = _key(limit, facts)
+            window = windows.get(key)
+            if window is None:
+                window = self._account(limit, windows, key, now_s)
             amount = 1
             if limit.unit != "requests":
                 if bound is not None:
                     loose, bound = bound(), None
                 window.advance(now_s)
-                if loose is not None and _amount(limit, loose) * PLENTY <= limit.amount - window.used:
-                    amount = _amount(limit, loose)
+                place = limit.unit == "$"
+                if loose is not None and loose[place] * PLENTY <= limit.amount - window.used:
+                    amount = loose[place]
                 else:
                     most = need() if most is None else most
-                    amount = _amount(limit, most)
+                    amount = most[place]
             wanted.append((limit, window, amount))
         if self._open is not _alone and (short := _short(wanted, now_s)):
             return Short(short)
-        worst_s, lacking, is_blind = 0.0, None, False
         for limit, window, amount in wanted:
-            if not limit.soft and (wait_s := window.wait_s(amount, now_s)) > worst_s:
-                worst_s, lacking = wait_s, limit
-                is_blind = isinstance(window, Lease) and window.is_blind(now_s)
-        if lacking is not None:
-            return Refusal(lacking.name, worst_s, () if is_blind else _rooms(lacking, wanted, now_s), is_blind)
+            if not limit.soft and not window.has_room(amount, now_s):
+                return _refusal(wanted, now_s)
         return Reservation([(limit, window, window.take(amount, now_s), amount) for limit, window, amount in wanted])
 
-    def _window(self, limit: Limit, windows: dict[Key, Account], facts: Facts, now_s: float) -> Account:
-        key = _key(limit, facts)
-        window = windows.get(key)
-        if window is None:
-            if len(windows) >= MOST_WINDOWS:
-                _make_room(windows, now_s)
-            window = windows[key] = self._open(limit, key)
-        return window
+    def _account(self, limit: Limit, windows: dict[Key, Account], key: Key, now_s: float) -> Account:
+        """Return a new account, for which an old one may have to go."""
+        if len(windows) >= MOST_WINDOWS:
+            _make_room(windows, now_s)
+        account = windows[key] = self._open(limit, key)
+        return account
 
 
-def _amount(limit: Limit, need: Need) -> int:
-    return need.tokens if limit.unit == "tokens" else need.cost_nusd
+def _refusal(wanted: list[Wanted], now_s: float) -> Refusal:
+    """Return the refusal of the hard limit that will have room last."""
+    waits = [(account.wait_s(amount, now_s), limit, account) for limit, account, amount in wanted if not limit.soft]
+    wait_s, limit, account = max(waits, key=lambda each: each[0])
+    is_blind = isinstance(account, Lease) and account.is_blind(now_s)
+    return Refusal(limit.name, wait_s, () if is_blind else _rooms(limit, wanted, now_s), is_blind)
 
 
-def _short(wanted: list[tuple[Limit, Account, int]], now_s: float) -> tuple[tuple[Lease, int], ...]:
+def _short(wanted: list[Wanted], now_s: float) -> tuple[tuple[Lease, int], ...]:
     """Return the leases that must be renewed before these amounts can be said to fit or not."""
     return tuple(
         (account, amount)
@@ -230,7 +235,7 @@ def _alone(limit: Limit, _key: Key) -> Account:
     return Window(limit.amount, limit.per_s)
 
 
-def _rooms(first: Limit, wanted: list[tuple[Limit, Account, int]], now_s: float) -> tuple[Room, ...]:
+def _rooms(first: Limit, wanted: list[Wanted], now_s: float) -> tuple[Room, ...]:
     """Return the room of one limit, and of the tightest hard one for each other unit."""
     found: dict[str, Room] = {}
     for limit, window, _ in sorted(wanted, key=lambda each: each[0] is not first):
@@ -242,7 +247,8 @@ def _rooms(first: Limit, wanted: list[tuple[Limit, Account, int]], now_s: float)
 
 
 def _key(limit: Limit, facts: Facts) -> Key:
-    return tuple([facts[name] for name in limit.by])
+    by = limit.by
+    return (facts[by[0]],) if len(by) == 1 else tuple([facts[name] for name in by])
 
 
 def _make_room(windows: dict[Key, Account], now_s: float) -> None:

@@ -38,6 +38,11 @@ class Window:
                 self.used -= self._slots.pop(old)
         return slot
 
+    def has_room(self, amount: int, now_s: float) -> bool:
+        """Whether `amount` fits now."""
+        self.advance(now_s)
+        return self.used + amount <= self.limit
+
     def wait_s(self, amount: int, now_s: float) -> float:
         """Return how long until `amount` fits if nobody else comes: 0 when it fits now, infinity when it never does."""
         slot = self.advance(now_s)

@@ -34,8 +34,8 @@ def _bound(router: Router, way: Route, facts: Facts) -> Need | None:
 
 def settle(router: Router, held: Reservation, way: Route, facts: Facts, record: Record | None) -> None:
     """Correct what a request holds to what it used, or to the estimate where nobody counted that."""
-    spent = None if record is None else record.spent()
-    if held.held and any(limit.unit != "requests" for limit, *_ in held.held):
+    if held.held:
+        spent = None if record is None else record.spent()
         held.settle(most(router.book, way, facts) if spent is None else spent)
     if router.leases is not None:
         router.leases.tell_soon()
