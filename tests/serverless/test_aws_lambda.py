@@ -7,8 +7,10 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
+from hashlib import sha256
 from pathlib import Path
 
+import openai
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -21,6 +23,7 @@ from runtime.dispatch.pool import Http1Transport
 from tests.providers import scripted
 from tests.serve.test_light_imports import AUTHORING, FRAMEWORKS
 from tests.serverless.events import balancer, function_url, http_api, rest_api
+from tests.serverless.front import front
 from tests.serverless.process import plan, runtime
 from tests.serverless.runtime_api import RuntimeApi
 
@@ -102,6 +105,31 @@ def test_tokens_reach_lambda_as_they_are_made(tmp_path: Path) -> None:
             assert not call.over.is_set(), "the first token came before the last one was made"
             await call.over.wait()
             assert len(call.pieces) > 5
+
+    run(scenario())
+
+
+def test_openais_sdk_streams_through_a_function_url(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        key = "sk-of-a-client"
+        environ = {"POINTSMAN_ANONYMOUS": "0", "POINTSMAN_API_KEYS": "sha256:" + sha256(key.encode()).hexdigest()}
+        async with RuntimeApi() as api, runtime(api.address, plan(tmp_path), **environ), front(api) as url:
+            async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+                texts = []
+                stream = await client.chat.completions.create(
+                    model="small", messages=[{"role": "user", "content": "Hello"}], stream=True
+                )
+                async for piece in stream:
+                    texts.append(piece.choices[0].delta.content or "" if piece.choices else "")
+                whole = await client.chat.completions.create(
+                    model="small", messages=[{"role": "user", "content": "Hello"}]
+                )
+                assert "".join(texts)
+                assert whole.choices[0].message.content
+                assert [model.id async for model in client.models.list()] == ["small", "drip"]
+            async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as stranger:
+                with pytest.raises(openai.AuthenticationError):
+                    await stranger.models.list()
 
     run(scenario())
 
