@@ -60,12 +60,17 @@ class KeptAlive:
         Raises:
             OSError: The client is gone.
         """
+        if self._lost is not None:
+            raise self._lost
         if self.is_begun:
             self._refusal = None if status == 200 else (status, headers)
             return
         self.is_begun = self._is_busy = True
         try:
             await self._client.start(status, headers, endpoint, attempts, waited_s)
+        except OSError as error:
+            self._lose(error)
+            raise
         finally:
             self._is_busy = False
 
@@ -75,6 +80,8 @@ class KeptAlive:
         Raises:
             OSError: The client is gone.
         """
+        if self._lost is not None:
+            raise self._lost
         if self._refusal is not None:
             status, headers = self._refusal
             data = self._in_band(normalise(status, headers, data))
@@ -95,6 +102,9 @@ class KeptAlive:
         self._is_busy = True
         try:
             await self._client.send(data, last=last)
+        except OSError as error:
+            self._lose(error)
+            raise
         finally:
             self._is_busy = False
             self._heard_s = self._clock.now_s()
@@ -128,6 +138,12 @@ class KeptAlive:
             self._alarm.cancel()
             self._alarm = None
 
+    def _lose(self, error: OSError) -> None:
+        """Note that the client is gone: nothing more is said to it."""
+        self._lost = error
+        self._behind.clear()
+        self._stop()
+
     def _ring(self) -> None:
         """Give a sign of life if it is time; a client that is slow to take what it has needs none."""
         now_s, every_s = self._clock.now_s(), self._keep.every_s
@@ -153,7 +169,7 @@ class KeptAlive:
                 data, last = self._behind.popleft()
                 await self._client.send(data, last=last)
         except OSError as error:
-            self._lost = error  # whoever watches the client is told
+            self._lose(error)  # whoever watches the client is told
         finally:
             self._heard_s = self._clock.now_s()
             self._beating = None

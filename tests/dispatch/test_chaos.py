@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 import pytest
 
 from runtime.dispatch.httpx_transport import HttpxTransport
+from runtime.dispatch.kept import KeptAlive
 from runtime.dispatch.pool import Http1Transport
 from runtime.dispatch.record import Record
 from runtime.dispatch.transport import Transport
+from runtime.wire.errors import problem
+from runtime.wire.keep_alive import COMMENT, KeepAlive
+from runtime.wire.sse import Head
 from tests.dispatch.bench import STREAM, UNARY, Bench, run_over
 from tests.dispatch.test_scenarios import BROKEN, UNUSABLE, UNUSABLE_STREAM, UNUSABLE_WHOLE
 from tests.dispatch.truth import streamed, text_of
@@ -48,10 +53,18 @@ def faults(rng: random.Random) -> Script:
     return rng.choice(kinds)
 
 
-def check(record: Record, client: FakeClient, body: dict[str, object]) -> None:
-    """Whatever the record says, the client's bytes must say the same."""
+def check(record: Record, client: FakeClient, body: dict[str, object], *, is_begun: bool = False) -> None:
+    """Whatever the record says, the client's bytes must say the same.
+
+    `is_begun`: a sign of life brought the head, so that what failed had to be told in-band.
+    """
     is_stream = "stream" in body
-    if record.end == "exhausted":
+    if is_begun and record.end in ("exhausted", "refused"):
+        *_, last = streamed(client.body)
+        assert (client.status, client.is_closed) == (200, True)
+        assert "error" in last
+        assert b"[DONE]" not in client.body
+    elif record.end == "exhausted":
         assert client.status is None
         assert record.status in (429, 502, 503, 504)
     elif record.end == "refused":
@@ -96,15 +109,29 @@ def test_every_client_is_told_the_truth(seed: int, transport: type[Transport]) -
             client = FakeClient()
             client.breaks = rng.random() < 0.05
             leaving = asyncio.create_task(leave(client)) if rng.random() < 0.2 else None
+            kept: KeptAlive | None = None
+            if "stream" in body and rng.random() < 0.4:
+                mode = rng.choice([KeepAlive(1.0), KeepAlive(1.0, "chunk")])
+                kept = KeptAlive(client, mode, "chat", "openai", Head("kept"), bench.clock)
             record = await bench.ask(
                 body,
-                client=client,
+                client=kept or client,
                 attempts=(0, 1, 0, 1)[: rng.randrange(1, 5)],
                 first_token_s=rng.choice([0.5, 5.0]),
                 within_s=rng.choice([None, 2.0, 20.0]),
                 stall_s=rng.choice([0.5, 5.0]),
             )
-            check(record, client, body)
+            is_begun = kept is not None and kept.is_begun
+            if kept is not None:
+                if record.end == "exhausted" and kept.is_begun:
+                    with contextlib.suppress(OSError):
+                        await kept.fail(problem(record.status, "no"))
+                await kept.aclose()
+            if client.breaks and is_begun:
+                assert client.chunks == []
+            else:
+                client.chunks = [client.body.replace(COMMENT, b"")]
+                check(record, client, body, is_begun=is_begun and client.status == 200)
             if leaving is not None:
                 leaving.cancel()
 
