@@ -24,7 +24,10 @@ HERE = Path(__file__).resolve().parent
 
 ENTRY = "handlers.aws_lambda"
 OWN = ("handlers", "runtime", "router_dsl")
-AUTHORING = ("router_dsl.check", "router_dsl.compile", "router_dsl.load", "router_dsl.syntax")
+AUTHORING = (
+    "handlers.checked", "router_dsl.analyse", "router_dsl.check", "router_dsl.compile", "router_dsl.load",
+    "router_dsl.syntax",
+)  # fmt: skip
 
 # What is imported → what it is called on PyPI. `None`: an extra of pointsman (HTTP/2, Redis, …), which is not packaged.
 LIBRARIES: dict[str, str | None] = {
@@ -64,19 +67,20 @@ def main() -> int:
     parser.add_argument("--add", type=Path, action="append", default=[], help="a file to put beside the policy")
     parser.add_argument("--here", action="store_true", help="for this machine and this Python, to try what is in it")
     options = parser.parse_args()
-    task = options.output.parent / "task"
+    output = options.output.resolve()
+    task = output.parent / "task"
     shutil.rmtree(task, ignore_errors=True)
     task.mkdir(parents=True)
     modules, libraries = reached()
     for module in modules:
         copy(module, task)
     install(libraries, task, here=options.here)
-    plan(options.policy, options.root, task)
+    plan(options.policy.resolve(), options.root and options.root.resolve(), task)
     for file in (HERE / "bootstrap", ROOT / "LICENSE", *options.add):
         shutil.copy(file, task / file.name)
     compiled = compile_all(task, sys.executable if options.here else interpreter())
-    write(task, options.output)
-    size = options.output.stat().st_size
+    write(task, output)
+    size = output.stat().st_size
     rest = "" if compiled else ", no bytecode"
     print(f"{options.output}: {size / 1e6:.2f} MB, {len(modules)} modules, {len(libraries)} libraries{rest}")
     return 0

@@ -38,7 +38,7 @@ policy chat {
 """.replace("25..26", "22..23")
 
 AUTHORING = re.compile(
-    r"router_dsl/(syntax|grammar|load|check|compile|format|lsp)|^lark|^uvicorn|^httpx|^uvloop|^tests|^rules"
+    r"router_dsl/(syntax|grammar|load|check|compile|format|lsp|analyse|suite)|handlers/(checked|oracle|pictures)|^lark|^uvicorn|^httpx|^uvloop|^tests|^rules"
 )
 
 
