@@ -272,4 +272,14 @@ def plain(chat: Json, dropped: Dropped) -> Json:
     if "cache_control" in chat:
         dropped.add("cache_control")
     kept = {name: value for name, value in chat.items() if name != "cache_control"}
-    return {name: bare(value) if name in ("messages", "tools") else value for name, value in kept.items()}
+    if "tools" in kept:
+        kept["tools"] = bare(kept["tools"])
+    kept["messages"] = [
+        message for each in objects_of(kept.get("messages")) if not is_nothing(message := object_of(bare(each)))
+    ]
+    return kept
+
+
+def is_nothing(message: Json) -> bool:
+    """Whether a message says nothing at all, as one whose thoughts were all that it had and are left out."""
+    return message.get("content") is None and message.keys() <= {"role", "content"}

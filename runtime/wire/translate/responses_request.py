@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.wire.translate.loose import Dropped, InexpressibleError, Json, object_of, objects_of, said, text_of
+from runtime.wire.translate.messages_request import is_nothing
 
 FORMAT = "openai-responses-v1"
 """OpenRouter's name for reasoning that is encrypted as OpenAI does it."""
@@ -32,12 +33,12 @@ def to_chat(body: Json, dropped: Dropped) -> Json:
     if isinstance(instructions, str):
         messages += [{"role": "system", "content": instructions}] if instructions else []
     else:
-        messages += _items_to_chat(instructions, "instructions", dropped)
+        messages += _items_to_chat(instructions, "instructions")
     given = left.pop("input", None)
     if isinstance(given, str):
         messages.append({"role": "user", "content": given})
     else:
-        messages += _items_to_chat(given, "input", dropped)
+        messages += _items_to_chat(given, "input")
     chat: Json = {"messages": messages, **{name: left.pop(name) for name in _SAME if name in left}}
     if "max_output_tokens" in left:
         chat["max_tokens"] = left.pop("max_output_tokens")
@@ -46,14 +47,17 @@ def to_chat(body: Json, dropped: Dropped) -> Json:
         chat["reasoning_effort"] = effort
     _tools_to_chat(left, chat)
     _text_to_chat(object_of(left.pop("text", None)), chat)
-    for name, unsaid in (("store", False), ("truncation", "disabled"), ("metadata", None), ("stream_options", None)):
-        if left.pop(name, None) not in (unsaid, None) and unsaid is not None:
-            dropped.add(name)
+    if left.pop("store", False) is not False:
+        dropped.add("store")
+    if left.pop("truncation", "disabled") != "disabled":
+        dropped.add("truncation")
+    for name in ("metadata", "stream_options"):  # the answer repeats the one; the other pads events
+        left.pop(name, None)
     dropped.add_rest(left)
     return chat
 
 
-def _items_to_chat(items: object, field: str, dropped: Dropped) -> list[Json]:
+def _items_to_chat(items: object, field: str) -> list[Json]:
     found: list[Json] = []
     answer: Json | None = None  # the assistant's message that thoughts, words and calls next to each other make
     for place, item in enumerate(objects_of(items)):
@@ -76,14 +80,15 @@ def _items_to_chat(items: object, field: str, dropped: Dropped) -> list[Json]:
                 _add(answer, kind, item, where)
             case kind:
                 raise InexpressibleError(f"{where}.type", f"chat has no equivalent for an item of type `{kind}`")
-    return [message for message in found if len(message) > 2 or message["content"] is not None]
+    return [message for message in found if not is_nothing(message)]
 
 
 def _continues(answer: Json, kind: str) -> bool:
-    """Whether an item joins the assistant's message before it: chat has thoughts, then words, then calls."""
-    if kind == "function_call":
-        return True
-    return "tool_calls" not in answer and answer["content"] is None
+    """Whether an item joins the assistant's message before it.
+
+    Chat has thoughts, words and calls in one, and the results of calls right behind it: nothing may come between.
+    """
+    return kind == "function_call" or answer["content"] is None or (kind == "reasoning" and "tool_calls" in answer)
 
 
 def _add(answer: Json, kind: str, item: Json, field: str) -> None:

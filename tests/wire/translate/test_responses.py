@@ -77,6 +77,28 @@ def test_tools_of_chat_stay_lax() -> None:
     assert made["tools"] == [{"type": "function", "function": {"name": "f"}}]
 
 
+def test_nothing_comes_between_calls_and_their_results() -> None:
+    def call(name: str) -> Json:
+        return {"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"}
+
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": "eHh4"}
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "Looking."}]}
+    results = [{"type": "function_call_output", "call_id": name, "output": "x"} for name in ("c1", "c2")]
+    made, _ = to_chat(input=[thought, call("c1"), thought, call("c2"), said, *results])
+    messages = objects_of(made["messages"])
+    assert [message["role"] for message in messages] == ["assistant", "tool", "tool"]
+    assert [c["id"] for c in objects_of(messages[0]["tool_calls"])] == ["c1", "c2"]
+    assert (messages[0]["content"], len(objects_of(messages[0]["reasoning_details"]))) == ("Looking.", 2)
+
+
+def test_a_thought_alone_is_no_message() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "eHh4"}
+    body = {"model": "m", "input": [thought, {"role": "user", "content": "Hi"}, {"type": "reasoning", "summary": []}]}
+    raw, dropped = request("responses", "chat", json.dumps(body).encode())
+    assert json.loads(raw)["messages"] == [{"role": "user", "content": "Hi"}]
+    assert dropped == ("thinking",)
+
+
 def test_servers_of_chat_get_no_role_that_they_may_not_know() -> None:
     body = {"model": "m", "input": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
     raw, dropped = request("responses", "chat", json.dumps(body).encode())
