@@ -15,7 +15,7 @@ from runtime.health.crowd import Crowd
 from runtime.health.decay import Histogram, Ratio
 from runtime.health.silence import LEAST_S, Silence
 
-Why = Literal["breaker open", "probing", "cooling down", "full", "silent"]
+Why = Literal["breaker open", "probing", "cooling down", "full", "silent", "warned of"]
 
 THROTTLED = "429"
 """The kind of failure that says `not now` rather than `broken`: it cools down and leaves the breaker alone."""
@@ -42,6 +42,9 @@ LONGEST_RETRY_AFTER_S = 600.0
 # Before what is usual is known from this many times to first token, no silence is unusual.
 ENOUGH_FIRST_TOKENS = 5.0
 USUALLY = 0.99
+
+# What others say is believed for so long, and not so soon after an attempt that was served here.
+WARNED_S = 10.0
 
 # A permit that nobody ends stops counting as in flight after this long: Baseten's longest prediction is 1,200 s.
 PERMIT_LEASE_S = 1_260.0
@@ -103,11 +106,13 @@ class EndpointHealth:
         asked_s: When an attempt was last begun.
         report: What its server last said of its load, or None.
         blocked_until_s: Until when regular traffic stays away: the later of cool-down and breaker.
+        warned_until_s: Until when it does because other instances found it failing; what is found here ends it.
     """
 
     __slots__ = (
         "_cool_since_s", "_cool_until_s", "_throttles", "asked_s", "blocked_until_s", "breaker", "cold", "crowd",
-        "errors", "own", "report", "shared", "silence", "speed", "ttft",
+        "errors", "own", "report", "served_s", "shared", "silence", "speed", "ttft",
+        "warned_until_s",
     )  # fmt: skip
 
     def __init__(self, name: str, shared: Slots | None, habit: Literal["reject", "park"] | None = None) -> None:
@@ -128,6 +133,7 @@ class EndpointHealth:
         self.report: Report | None = None
         self._throttles = 0
         self._cool_since_s = self._cool_until_s = self.blocked_until_s = -inf
+        self.served_s = self.warned_until_s = -inf
 
     def is_full(self, now_s: float) -> bool:
         """Whether the provider holds as many attempts as it may, or the endpoint as many as it takes."""
@@ -155,7 +161,9 @@ class EndpointHealth:
 
     def serves(self, now_s: float) -> bool:
         """Whether it is in service."""
-        return not (now_s < self.blocked_until_s or self.is_full(now_s) or self.silent_s(now_s))
+        if now_s < self.blocked_until_s or now_s < self.warned_until_s:
+            return False
+        return not (self.is_full(now_s) or self.silent_s(now_s))
 
     def why_not(self, now_s: float) -> tuple[Why | None, float]:
         """Return why it is out of service and for how many seconds more, or (None, 0)."""
@@ -164,6 +172,9 @@ class EndpointHealth:
             if self._cool_until_s == self.blocked_until_s:
                 return "cooling down", left_s
             return ("breaker open" if self.breaker.is_pausing(now_s) else "probing"), left_s
+        left_s = self.warned_until_s - now_s
+        if left_s > 0.0:
+            return "warned of", left_s
         if self.is_full(now_s):
             return "full", 0.0
         left_s = self.silent_s(now_s)
@@ -192,6 +203,13 @@ class EndpointHealth:
         if begun_s >= self._cool_since_s:
             self._throttles = 0
         self.cold.served()
+        self.served_s = max(self.served_s, begun_s)
+        self.warned_until_s = -inf
+
+    def warn(self, for_s: float, now_s: float) -> None:
+        """Take it from others that it fails; not if it has served here just now, and not for long."""
+        if now_s - self.served_s >= WARNED_S:
+            self.warned_until_s = now_s + min(for_s, WARNED_S)
 
     def settle(self) -> None:
         """Bring `blocked_until_s` up to date after a write."""

@@ -148,6 +148,17 @@ class Health:
         """Note what an endpoint's server says of its load: requests that wait, and that it works on."""
         self._endpoints[endpoint].report = Report(waiting, running, self._clock.advance(now_s))
 
+    def warn(self, endpoint: str, for_s: float, now_s: float) -> None:
+        """Take it from other instances that an endpoint fails, for so long; what is found here counts for more."""
+        if endpoint in self._ids:
+            self._endpoints[self._ids.index(endpoint)].warn(for_s, self._clock.advance(now_s))
+
+    def found(self, now_s: float) -> dict[str, float]:
+        """Return which endpoints this instance itself found failing or asking to be left alone, for how long still."""
+        at_s = self._clock.at(now_s)
+        left = {name: each.blocked_until_s - at_s for name, each in zip(self._ids, self._endpoints, strict=True)}
+        return {name: left_s for name, left_s in left.items() if left_s > 0.0}
+
     def wake_due(self, endpoint: int, now_s: float) -> bool:
         """Whether an endpoint sleeps and is to be woken now: True once for a long while, for whoever then does it."""
         return self._endpoints[endpoint].cold.wake_due(self._clock.at(now_s))

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from router_dsl.plan import Limit
 from runtime.limits.lease import Lease
 from runtime.limits.limits import Key
+from runtime.serve.hints import Hints
 from runtime.serve.stores.store import Store, StoreError
 
 # What was spent is told this much later, together: until then the lease covers it.
@@ -34,6 +35,9 @@ class Leases:
         timeout_s: How long a request waits for the store, at most, and a background exchange.
         closed: Whether requests are refused while the store does not answer; else this instance counts alone.
         told: Gets an event when the store fails, and when it is back.
+
+    Attributes:
+        hints: What this instance and the others tell each other of endpoints; goes along.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Leases:
         self._teller: asyncio.Task[None] | None = None
         self._has_failed = False
         self._held: set[Lease] = set()
+        self.hints: Hints | None = None
 
     def open(self, limit: Limit, key: Key) -> Lease:
         """Return the account of a limit and the values of its facts."""
@@ -77,7 +82,7 @@ class Leases:
 
     def tell_soon(self) -> None:
         """Have what was spent told in a moment, if there is anything; for right after a request."""
-        if (self._dirty or self._owed()) and (self._teller is None or self._teller.done()):
+        if (self._dirty or self._owed() or self._has_hints()) and (self._teller is None or self._teller.done()):
             self._teller = asyncio.get_running_loop().create_task(self._tell_later(), context=Context())
 
     async def tell(self, *, release: bool = False) -> None:
@@ -86,6 +91,8 @@ class Leases:
         Args:
             release: Let go of every lease, too: this process ends, or will stand still.
         """
+        if release and self._has_hints():
+            await self._share()
         if self._flights:  # which may have left before the last was spent
             await asyncio.wait(set(self._flights.values()))
         leases = self._dirty | self._held if release else self._dirty
@@ -109,14 +116,29 @@ class Leases:
     # --- within -----------------------------------------------------------------------------------
 
     async def _tell_later(self) -> None:
+        if self._has_hints() and not self._dirty:
+            await self._share()
         while self._dirty or self._owed():
             await asyncio.sleep(TELL_AFTER_S if self._dirty else GIVE_BACK_AFTER_S)
             if any(lease.is_blind(time.time()) for lease in self._dirty | self._held):
                 continue
+            if self._has_hints():
+                await self._share()
             idle = [lease for lease in self._held if lease.is_over(time.time()) and lease not in self._dirty]
             if not self._store.forgets:
                 self._begin([lease for lease in idle if lease not in self._flights], release=True)
             await self.tell()
+
+    def _has_hints(self) -> bool:
+        return self.hints is not None and self.hints.is_due(time.time())
+
+    async def _share(self) -> None:
+        assert self.hints is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self.hints.share(self._instance)
+        except (StoreError, TimeoutError) as error:
+            self._failed(error)
 
     def _owed(self) -> bool:
         """Whether leases are held that nobody but this instance can end."""

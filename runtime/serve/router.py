@@ -138,7 +138,7 @@ class Router:
             for index in configured:
                 carriers[carrier(program.providers[program.endpoints[index].provider])]
         book = Book(plan, frozenset(range(len(program.endpoints))) - configured)
-        leases = _leases(settings, program.name, log, environ, carriers)
+        leases = _leases(settings, program.name, log, environ, carriers, health, clock)
         limits = Limits(program) if leases is None else Limits(program, open=leases.open)
         return cls(
             book,
@@ -169,6 +169,8 @@ class Router:
         """
         program = book.program
         health = Health(program, heir_of=self.health)
+        if self.leases is not None and self.leases.hints is not None:
+            self.leases.hints.health = health
         dispatcher = self.dispatcher.succeed(program, health, book.plan.digest)
         lacking = [index for index in range(len(program.endpoints)) if not dispatcher.configured(index)]
         limits = Limits(program, heir_of=self.limits)
@@ -223,13 +225,22 @@ def _tracing(settings: Settings) -> Tracing | None:
 
 
 def _leases(
-    settings: Settings, name: str, log: Log, environ: Mapping[str, str], carriers: Mapping[str, Transport]
+    settings: Settings,
+    name: str,
+    log: Log,
+    environ: Mapping[str, str],
+    carriers: Mapping[str, Transport],
+    health: Health,
+    clock: Clock,
 ) -> Leases | None:
     """Return this instance's share of limits counted in a store, loaded only where there is one."""
     if settings.store is None:
         return None
+    from runtime.serve.hints import Hints
     from runtime.serve.leases import Leases
     from runtime.serve.stores.opening import open_store
 
     store = open_store(settings.store, environ, carriers)
-    return Leases(store, name, settings.store_timeout_s, log, closed=settings.store_closed)
+    leases = Leases(store, name, settings.store_timeout_s, log, closed=settings.store_closed)
+    leases.hints = Hints(store, f"{name}:health", health, clock.now_s)
+    return leases

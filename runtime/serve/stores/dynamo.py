@@ -35,6 +35,10 @@ class _Refused(msgspec.Struct):
     item: dict[str, dict[str, str]] = msgspec.field(default_factory=dict, name="Item")
 
 
+class _Told(msgspec.Struct):
+    attributes: dict[str, dict[str, str]] = msgspec.field(default_factory=dict, name="Attributes")
+
+
 class DynamoStore:
     """A store in one table, whose key is the text `pk` and whose time to live is `ttl`; implements `Store`.
 
@@ -54,6 +58,7 @@ class DynamoStore:
         self._region = region
         # What the table counts for this process: by key, its name, the window, and how much.
         self._held: dict[str, tuple[str, int, int]] = {}
+        self._heard: dict[str, float] = {}
 
     async def exchange(self, exchanges: Sequence[Exchange]) -> Sequence[Answer]:
         """Carry out exchanges, each for itself and each number once, and return the answers in their order.
@@ -65,6 +70,44 @@ class DynamoStore:
             return await asyncio.gather(*(self._one(asked) for asked in exchanges))
         except (AwsError, ValueError, KeyError) as error:
             raise StoreError(str(error)) from error
+
+    async def hints(self, key: str, instance: str, changed: Mapping[str, float]) -> Mapping[str, Mapping[str, float]]:
+        """Note until when an instance found endpoints failing, in Unix seconds; return what all say.
+
+        Raises:
+            StoreError: DynamoDB did not answer, or refused.
+        """
+        names = {"#u": "ttl"}
+        values: dict[str, dict[str, str]] = {":until": {"N": str(int(time.time()) + KEPT_S)}}
+        sets = ["#u = :until"]
+        for place, (endpoint, until_s) in enumerate(changed.items()):
+            names[f"#n{place}"] = f"{instance} {endpoint}"
+            values[f":v{place}"] = {"N": str(round(until_s * 1000))}
+            sets.append(f"#n{place} = :v{place}")
+        gone = [name for name, until_s in self._heard.items() if until_s < time.time() and name not in names.values()]
+        for place, name in enumerate(gone):
+            names[f"#g{place}"] = name
+        call = {
+            "TableName": self._table,
+            "Key": {"pk": {"S": f"{self._prefix}{key}"}},
+            "UpdateExpression": f"SET {', '.join(sets)}"
+            + (f" REMOVE {', '.join(f'#g{place}' for place in range(len(gone)))}" if gone else ""),
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_NEW",
+        }
+        try:
+            answer = await self._aws.json("dynamodb", CALL, call, within_s=CALL_S, region=self._region, version="1.0")
+            said = msgspec.json.decode(answer, type=_Told).attributes
+            self._heard = {name: int(value["N"]) / 1000 for name, value in said.items() if " " in name}
+        except (AwsError, ValueError, KeyError) as error:
+            raise StoreError(str(error)) from error
+        found: dict[str, dict[str, float]] = {}
+        for name, until_s in self._heard.items():
+            who, _, endpoint = name.partition(" ")
+            if until_s > time.time():
+                found.setdefault(endpoint, {})[who] = until_s
+        return found
 
     def drop(self) -> None:
         """Forget the credentials: they are another copy's."""

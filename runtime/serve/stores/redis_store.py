@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -19,6 +20,9 @@ from runtime.serve.stores.store import StoreError
 
 # The store holds a lease for so much longer than the instance that spends it, for what was spent last to be told.
 GRACE_S = 2.0
+
+# Longer than any provider is left alone for.
+HINTS_KEPT_S = 900
 
 
 class RedisStore:
@@ -56,6 +60,36 @@ class RedisStore:
             return [_answer(reply) for reply in replies]
         except (RedisError, OSError, msgspec.MsgspecError, asyncio.IncompleteReadError) as error:
             raise StoreError(f"{type(error).__name__}: {error}") from error
+
+    async def hints(self, key: str, instance: str, changed: Mapping[str, float]) -> Mapping[str, Mapping[str, float]]:
+        """Note until when an instance found endpoints failing, in Unix seconds; return what all say.
+
+        Raises:
+            StoreError: The server did not answer, or not as it should.
+        """
+        name = f"{self._prefix}{key}"
+        pipeline = self._client.pipeline(transaction=False)
+        for endpoint, until_s in changed.items():
+            pipeline.hset(name, f"{instance} {endpoint}", round(until_s * 1000))
+        if changed:
+            pipeline.expire(name, HINTS_KEPT_S)
+        pipeline.hgetall(name)
+        try:
+            *_, said = await pipeline.execute()
+            found: dict[str, dict[str, float]] = {}
+            gone: list[bytes] = []
+            for field, until_ms in said.items():
+                who, _, endpoint = field.decode("utf-8").partition(" ")
+                until_s = int(until_ms) / 1000
+                if until_s > time.time():
+                    found.setdefault(endpoint, {})[who] = until_s
+                else:
+                    gone.append(field)
+            if gone:
+                await self._client.hdel(name, *gone)
+        except (RedisError, OSError, ValueError, asyncio.IncompleteReadError) as error:
+            raise StoreError(f"{type(error).__name__}: {error}") from error
+        return found
 
     async def _run(self, exchanges: Sequence[Exchange]) -> list[bytes]:
         if len(exchanges) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from runtime.limits.lease import Answer, Exchange
@@ -28,6 +28,16 @@ class Store(Protocol):
 
         Raises:
             StoreError: Some may have been carried out, or none.
+        """
+        ...
+
+    async def hints(self, key: str, instance: str, changed: Mapping[str, float]) -> Mapping[str, Mapping[str, float]]:
+        """Note until when an instance found endpoints failing, in Unix seconds (0: not any more).
+
+        Returns what all say under that key: for each endpoint the instances, and until when.
+
+        Raises:
+            StoreError: It may have been noted, or not.
         """
         ...
 
