@@ -48,8 +48,11 @@ def test_one_that_waits_is_a_long_prompt() -> None:
 
 def test_what_is_usual_must_be_known() -> None:
     health = known(samples=2)
-    begun(health, 10.0, 10.0, 10.0)
+    begun(health, 10.0, 10.0, 13.9)
     assert why(health, 14.0) is None
+    health = known(samples=6)
+    begun(health, 10.0, 10.0, 13.9)
+    assert why(health, 14.0) == "silent"
 
 
 @pytest.mark.parametrize("sign", ["stream", "unary", "success"])
