@@ -372,11 +372,11 @@ def test_first_tokens_of_streams_tell_of_a_crowd_and_whole_answers_do_not(is_str
             now_s += ttft_s + 0.05
 
     others = [health.begin(0, 0.0) for _ in range(10)]
-    ask(120, 0.05)
+    ask(300, 0.05)
     others += [health.begin(0, now_s) for _ in range(40)]
     for permit in others:
         permit.hear(now_s, is_stream=False)  # nothing is silent here
-    ask(30, 0.4)
+    ask(80, 0.4)
     takes = health.snapshot(now_s)[0]["takes"]
     assert (takes is None) == (not is_stream)
     if takes is not None:
