@@ -19,6 +19,7 @@ class Memo:
     """
 
     _basis: Sequence[object] = ()
+    # With the node, so that it lives and no other can have its identity.
     _rules: dict[int, tuple[ast.Rule, Rule]] = field(default_factory=dict)
 
     def remembering(self, resolve: Callable[[ast.Rule], Rule], scope: Scope) -> Callable[[ast.Rule], Rule]:
@@ -33,7 +34,7 @@ class Memo:
 
         def remembered(node: ast.Rule) -> Rule:
             known = before.get(id(node))
-            if known is not None and known[0] is node:
+            if known is not None:
                 after[id(node)] = known
                 return known[1]
             count, had_errors = len(report.diagnostics), report.has_errors

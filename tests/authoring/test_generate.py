@@ -80,6 +80,22 @@ def test_a_near_miss_of_a_bound_stands_at_the_bound(tmp_path: Path) -> None:
     assert "given prompt.tokens 24k\n  expect rule otherwise" in text
 
 
+def test_a_near_miss_is_the_nearest_though_other_rules_ask_the_same_fact(tmp_path: Path) -> None:
+    rules = "a: when prompt.tokens > 24k and stream -> large  b: when prompt.tokens > 90k -> large  otherwise -> small"
+    text = generated(tmp_path, rules).text
+    assert "given prompt.tokens 90k\n  expect rule otherwise" in text
+    assert "given stream true, prompt.tokens 24k\n  expect rule otherwise" in text
+
+
+def test_a_near_miss_changes_the_answer_of_one_question_alone(tmp_path: Path) -> None:
+    # Without tools both questions would be answered no.
+    text = generated(tmp_path, "a: when tools in 2..5 and tools in 4..9 -> large  otherwise -> small").text
+    one, other = (block for block in text.split("test ") if "hangs on" in block)
+    assert "hangs on tools in 2..5" in one
+    assert "given tools 6" in one
+    assert "given tools 2" in other
+
+
 def test_each_way_of_an_or_has_its_request_and_its_near_miss(tmp_path: Path) -> None:
     made = generated(tmp_path, "a: when has tools or task == code -> large  otherwise -> small")
     assert made.text.count("expect rule a") == 2
