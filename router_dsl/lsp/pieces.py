@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Literal
 
 from router_dsl import ast
@@ -47,6 +48,7 @@ class _Piece:
     Attributes:
         lexed: What is wrong with its characters.
         depth: Braces opened and not closed.
+        is_crossed: A brace closes what was opened before the piece.
         items: Declarations; of a head and of rules, the one policy that they are a part of.
     """
 
@@ -54,6 +56,7 @@ class _Piece:
     tokens: list[Token]
     lexed: list[Diagnostic]
     depth: int
+    is_crossed: bool
     items: tuple[ast.Declaration, ...] = ()
     broken: tuple[ast.Name, ...] = ()
     findings: list[Diagnostic] = field(default_factory=list)
@@ -123,13 +126,13 @@ class _Cutting:
             # `limit` and `policy` begin lines inside of blocks, too.
             end = self._next(end + 1, "declaration")
             piece = self._piece("file", at, end)
-        if piece.depth != 0:
+        if piece.depth != 0 or piece.is_crossed:
             raise _UnclearError
         if _read(piece, "file").findings and end < len(self._kinds):
             # A name that is a keyword may begin a line.
             further = self._next(end + 1, "declaration")
             joined = self._piece("file", at, further)
-            if joined.depth == 0 and not _read(joined, "file").findings:
+            if joined.depth == 0 and not joined.is_crossed and not _read(joined, "file").findings:
                 piece, end = joined, further
         self._take(piece, self._piece_lines(at, end))
         self._items += piece.items
@@ -142,7 +145,7 @@ class _Cutting:
         while at < len(self._kinds) and self._kinds[at] == "rule":
             end = self._next(at + 1, "rule", "close")
             piece = self._piece("rules", at, end)
-            if piece.depth != 0:
+            if any(token.kind in ("LBRACE", "RBRACE") for token in piece.tokens):
                 raise _UnclearError
             self._take(_read(piece, "rules"), self._piece_lines(at, end))
             rules += [rule for item in piece.items if isinstance(item, ast.Policy) for rule in item.rules]
@@ -197,8 +200,8 @@ def _lexed(name: str, text: str) -> _Piece:
     lexed = lex(excerpt)
     if "/*" in text and any(finding.message.startswith("`/*`") for finding in lexed.diagnostics):
         raise _UnclearError  # the only thing that goes on over several lines
-    depth = sum((token.kind == "LBRACE") - (token.kind == "RBRACE") for token in lexed.tokens)
-    return _Piece(excerpt, lexed.tokens, lexed.diagnostics, depth)
+    depths = list(accumulate((token.kind == "LBRACE") - (token.kind == "RBRACE") for token in lexed.tokens))
+    return _Piece(excerpt, lexed.tokens, lexed.diagnostics, sum(depths[-1:]), any(depth < 0 for depth in depths))
 
 
 def _read(piece: _Piece, frame: Frame) -> _Piece:

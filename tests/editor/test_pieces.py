@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.authoring import realistic
@@ -82,6 +82,7 @@ _EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from
     st.integers(0, len(TEXTS) - 1),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(_TYPED)), max_size=6),
 )
+@example(6, [(0.5, 0, "{"), (0.5, 0, "}")])
 @settings(max_examples=120, deadline=None)
 def test_any_edits_end_in_the_same_tree_and_findings(index: int, edits: list[tuple[float, int, str]]) -> None:
     pieces, text = Pieces(0), TEXTS[index]
