@@ -22,7 +22,15 @@ from runtime.flow.events import (
     Waiting,
     Whole,
 )
-from runtime.flow.flow import LINGER_S, STOPPED, STOPPED_RETRY_S, Flow, Hedging
+from runtime.flow.flow import (
+    FIRST_TOKEN_CEILING_S,
+    LINGER_S,
+    STOPPED,
+    STOPPED_RETRY_S,
+    Flow,
+    Hedging,
+    opening_patience_s,
+)
 
 A, B, C = 0, 1, 2
 
@@ -319,3 +327,20 @@ def test_a_router_that_stops_between_two_attempts_starts_no_other() -> None:
     assert it.deadline_s is not None
     assert it.on(Stopping(), 2.0) == [Finish("exhausted", None, STOPPED, 503, STOPPED_RETRY_S)]
     assert it.deadline_s is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "patience_s"),
+    [
+        ({}, FIRST_TOKEN_CEILING_S),
+        ({"first_token_s": 3.0}, 3.0),
+        ({"within_s": 5.0}, 5.0),
+        ({"first_token_s": 3.0, "within_s": 5.0}, 3.0),
+        ({"first_token_s": 9.0, "within_s": 5.0}, 5.0),
+    ],
+)
+def test_a_first_attempt_may_be_silent_until_its_first_deadline(changes: dict[str, float], patience_s: float) -> None:
+    assert opening_patience_s(msgspec.structs.replace(DEFAULT_OPTIONS, **changes)) == patience_s
+    it = flow(A, **changes)
+    it.start(0.0)
+    assert it.deadline_s == patience_s

@@ -137,7 +137,7 @@ def test_a_limit_that_does_not_help_is_lifted_and_the_new_pace_is_usual() -> Non
     assert crowd.limit(now_s) < inf
     now_s = crowded(crowd, now_s, 2.0, 90)
     assert crowd.limit(now_s) < 60, "and narrower"
-    now_s = crowded(crowd, now_s, 2.0, 50)  # fewer, and as slow as ever
+    now_s = crowded(crowd, now_s, 2.0, 79)  # four fifths of the first, and as slow as ever
     assert crowd.limit(now_s) == inf
     for _ in range(15):
         now_s = window(crowd, now_s, 2.0, 60)

@@ -413,3 +413,31 @@ def test_a_report_counts_for_the_load_where_it_is_more_than_our_own_and_for_a_wh
     assert (health.at(last_s).measured(0, "queue"), health.at(last_s).load(0)) == (None, 0.0)
     health.report(0, None, 3.0, last_s)
     assert (health.at(last_s).measured(0, "queue"), health.at(last_s).load(0)) == (None, 3 / USUAL_CAPACITY)
+
+
+def test_pauses_of_many_instances_spread_evenly_to_either_side() -> None:
+    pauses = []
+    for seed in range(400):
+        health = Health(program((None,)), seed=seed)
+        fail(health, 0.0)
+        pauses.append(float(str(health.snapshot(0.0)[0]["back_in_s"])) / breaker.FIRST_PAUSE_S)
+    assert min(pauses) == pytest.approx(1 - breaker.JITTER, abs=0.02)
+    assert max(pauses) == pytest.approx(1 + breaker.JITTER, abs=0.02)
+    assert sum(pauses) / len(pauses) == pytest.approx(1.0, abs=0.02)
+
+
+def test_what_opened_a_breaker_is_forgiven_once_a_probe_has_succeeded() -> None:
+    health = made()
+    fail(health, 0.0)
+    later_s = LONGEST_FIRST_PAUSE_S + 0.1
+    succeed(health, later_s)
+    fail(health, later_s, times=breaker.FAILURES_IN_A_ROW - 1)
+    assert health.at(later_s).in_service(0)
+    fail(health, later_s, times=1)
+    assert not health.at(later_s).in_service(0)
+
+
+def test_an_answer_without_an_end_has_no_speed() -> None:
+    health = made()
+    health.begin(0, 1.0).success(1.0, 0.5, 9, float("inf"))
+    assert health.at(1.0).measured(0, "speed") is None
