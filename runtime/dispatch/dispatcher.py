@@ -344,7 +344,9 @@ class Dispatcher:
     async def _farewell(self, course: Course, finish: Finish, dialect: Dialect) -> None:
         """Give the client what it is owed once the flow is over."""
         assert finish.attempt is not None
-        exchange = course.started[finish.attempt].exchange
+        started = course.started[finish.attempt]
+        exchange = started.exchange
+        provider = self._program.providers[self._program.endpoints[started.endpoint].provider].name
         match finish.end:
             case "complete":
                 await course.send(exchange.ending(), last=True)
@@ -353,14 +355,13 @@ class Dispatcher:
                     504 if finish.reason in ("stall", "timeout within") else 503 if finish.reason == STOPPED else 502
                 )
                 told = exchange.problem or problem(status, f"the answer broke off: {finish.reason}")
-                await course.send(exchange.broken(told, dialect), last=True)
+                await course.send(exchange.broken(told.by(provider), dialect), last=True)
             case "refused":
                 assert exchange.problem is not None
-                body = exchange.problem.to_bytes(dialect)
+                refusal = exchange.problem.by(provider)
+                body = refusal.to_bytes(dialect)
                 length = (b"content-length", str(len(body)).encode())
-                await course.start(
-                    finish.attempt, exchange.problem.status_in(dialect), (*exchange.problem.headers(), length)
-                )
+                await course.start(finish.attempt, refusal.status_in(dialect), (*refusal.headers(), length))
                 await course.send(body, last=True)
 
     def _record(self, course: Course, finish: Finish, role: Role) -> Record:

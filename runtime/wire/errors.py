@@ -106,6 +106,10 @@ class Problem:
             return _ERROR_TYPE_OF_CODE[self.code]
         return _WORDS[self.status].error_type if self.status in _WORDS else "unmapped"
 
+    def by(self, provider: str) -> Problem:
+        """Return it with the name of the provider that it comes from, where OpenRouter's clients look for that."""
+        return replace(self, metadata={**(self.metadata or {}), "provider_name": provider})
+
     def status_in(self, dialect: Dialect) -> int:
         """Return the HTTP status to send.
 

@@ -240,7 +240,8 @@ def test_a_request_that_is_itself_at_fault_is_refused_at_once(status: int) -> No
         assert (record.end, record.status) == ("refused", status)
         assert bench.client.status == status
         assert bench.client.headers[b"content-type"] == b"application/json"
-        assert json.loads(bench.client.body)["error"]["message"] == "messages[0] is wrong"
+        error = json.loads(bench.client.body)["error"]
+        assert (error["message"], error["metadata"]["provider_name"]) == ("messages[0] is wrong", "p0")
         assert bench.client.is_closed
         assert not bench.providers[1].received
         assert bench.health.at(0).measured(0, "errors") is None, "no fault of the endpoint"
