@@ -13,7 +13,7 @@ from handlers.cli.request_file import RequestFileError, Written
 from router_dsl import interpret
 from router_dsl.analyse.witness import Ask, Request, Seen
 from router_dsl.analyse.witness import Facts as SomeFacts
-from router_dsl.plan import FORMAT, Certificate, Plan, Program, Scalar, Split, Use
+from router_dsl.plan import FORMAT, Certificate, Plan, Program, Requested, Scalar, Split, Target, Use
 from runtime.decision.book import Book
 from runtime.decision.explain import answer_cost_nusd, record
 from runtime.decision.facts import Facts
@@ -57,6 +57,19 @@ class Requests:
             return
         for draw in self.draws:
             yield {**parts, "random": draw} if draw else parts
+        names = [model.name for model in self.program.models]
+        body = parts["body"]
+        if self._lists and isinstance(body, dict) and "model" in body:
+            yield from ({**parts, "body": {**body, "models": names}, "random": draw} for draw in self.draws)
+
+    @property
+    def _lists(self) -> bool:
+        """Whether it makes a difference which models a client lists behind the first."""
+        return any(
+            isinstance(arm, Requested)
+            for target in _targets(self.program)
+            for arm in ([arm for _, arm in target.shares] if isinstance(target, Split) else [target])
+        )
 
     def _decided(self, parts: Request) -> tuple[Route, Facts] | None:
         try:
@@ -117,7 +130,9 @@ class Requests:
     def draws(self) -> tuple[float, ...]:
         """Random numbers worth trying."""
         if not self._draws:
-            arms = {middle for split in _splits(self.program) for middle in _middles(split)}
+            arms = {
+                middle for split in _targets(self.program) if isinstance(split, Split) for middle in _middles(split)
+            }
             self._draws = tuple(dict.fromkeys([*DRAWS, *sorted(arms)]))[:_MOST_DRAWS]
         return self._draws
 
@@ -134,11 +149,11 @@ def smaller(parts: Parts, holds: Callable[[Parts], bool]) -> Parts:
     return parts
 
 
-def _splits(program: Program) -> Iterator[Split]:
+def _targets(program: Program) -> Iterator[Target]:
     for policy in program.policies:
         for rule in policy.rules:
             if isinstance(rule.action, Use):
-                yield from (target for target in rule.action.targets if isinstance(target, Split))
+                yield from rule.action.targets
 
 
 def _middles(split: Split) -> Iterator[float]:
@@ -157,6 +172,9 @@ def _without_one(parts: Parts) -> Iterator[Parts]:
             for entry, inner in part.items():
                 if (name, entry) != ("body", "model"):
                     yield {**parts, name: {key: value for key, value in part.items() if key != entry}}
+                if isinstance(inner, list) and entry == "models":
+                    for place in range(len(inner)):
+                        yield {**parts, name: {**part, entry: inner[:place] + inner[place + 1 :]}}
                 if isinstance(inner, dict) and entry == "metadata":
                     for one in inner:
                         rest = {key: value for key, value in inner.items() if key != one}

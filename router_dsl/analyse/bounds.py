@@ -204,12 +204,14 @@ def bills(
     """
     fixed = list(unions)
     main = {pick.endpoint: pick for slot in way.slots for pick in picks(plans, slot, listed=listed)}
-    chosen: list[list[Pick]] = [
+    # Guards may exclude what runs aside, and the rest goes on without it.
+    chosen: list[list[Pick | None]] = [
         [pick for slot in way.slots for pick in picks(plans, slot, listed=listed)],
-        *([*picks(plans, slot)] for slot in way.aside.values() if next(picks(plans, slot), None) is not None),
+        *([*picks(plans, slot), None] for slot in way.aside.values()),
     ]
     seen: set[object] = set()
-    for some in product(*chosen):
+    for combined in product(*chosen):
+        some = tuple(pick for pick in combined if pick is not None)
         key = _price_key(plans, way, some)
         if key in seen or (_ceiling(plans, way, some, main) or inf) <= above:
             continue

@@ -226,7 +226,8 @@ def _cost(work: _Judge) -> Judged | None:
 def _dear(work: _Judge, entry: Policy, facts: Facts, bill: Bill, breaks: Callable[[Seen], bool]) -> Request | None:
     """Return a dear request: with the shortest prompt first, for a limit of the answer is said in a few digits."""
     assert bill.amounts is not None
-    prompts = [bill.prompt, max(bill.prompt, tokens.USUAL)]
+    # What else the request must have (tools, pictures) makes its prompt longer than the shortest.
+    prompts = [bill.prompt, *(max(bill.prompt, tokens.USUAL * 2.0**power) for power in range(9))]
     if bill.nusd == inf:
         prompts += [10.0**power for power in range(3, 7)]
     for prompt in prompts:
