@@ -19,10 +19,15 @@ MOST_PICKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An endpoint in the place of a target, and for which requests it is there."""
+    """An endpoint in the place of a target, and for which requests it is there.
+
+    Attributes:
+        beside: The endpoints that are tried in its stead or with it, where that does not depend on the client.
+    """
 
     endpoint: int
     asked: Box | None
+    beside: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,16 @@ def picks(plans: Plans, slot: Slot, *, listed: bool = False) -> Iterator[Pick]:
         listed: Also those of a model that is not the first that the client names.
     """
     for choice in slot.choices:
-        for endpoint in choice.endpoints:
-            if plans.passes(endpoint, slot.wheres):
-                yield Pick(endpoint, choice.asked)
-                if listed and choice.asked is not None:
-                    yield Pick(endpoint, None)
+        passing = [
+            endpoint
+            for endpoint in choice.endpoints
+            if plans.passes(endpoint, slot.wheres) and not plans.is_barred(endpoint)
+        ]
+        beside = frozenset(passing) if choice.asked is None else None
+        for endpoint in passing:
+            yield Pick(endpoint, choice.asked, beside)
+            if listed and choice.asked is not None:
+                yield Pick(endpoint, None)
 
 
 def together(plans: Plans, way: Way, turn: Turn, unions: Iterable[list[Box]], *, listed: bool) -> Iterator[Box]:
@@ -116,11 +126,10 @@ def together(plans: Plans, way: Way, turn: Turn, unions: Iterable[list[Box]], *,
 def _is_in_vain(plans: Plans, way: Way, turn: Turn, some: Sequence[Pick]) -> bool:
     """Whether an earlier target tries an endpoint that a later one is to have its turn with: it tries all it has."""
     for place, earlier in enumerate(turn.slots):
-        slot = way.slots[earlier]
-        if len(slot.choices) != 1 or slot.choices[0].asked is not None or plans.is_measured(slot.wheres):
+        slot, tried = way.slots[earlier], some[place].beside
+        if tried is None or len(tried) > slot.attempts or plans.is_measured(slot.wheres):
             continue
-        all_tried = {pick.endpoint for pick in picks(plans, slot)}
-        if len(all_tried) <= slot.attempts and any(pick.endpoint in all_tried for pick in some[place + 1 :]):
+        if any(pick.endpoint in tried for pick in some[place + 1 :]):
             return True
     return False
 
@@ -138,6 +147,23 @@ def used(plans: Plans, way: Way, some: Iterable[Pick], unions: Iterable[list[Box
             needed.append([pick.asked])
         guards |= dict.fromkeys(plans.refusing(pick.endpoint))
     yield from plans.left(way, plans.boxes(way, *needed), guards)
+
+
+def used_if_listed(plans: Plans, way: Way, pick: Pick, unions: Iterable[list[Box]]) -> Iterator[Box]:
+    """Give parts of the requests for which an endpoint is in the plan because a client lists its model behind another.
+
+    It is there where the same rules would decide for its model alone, and no guard would exclude it then.
+
+    Raises:
+        BudgetError, TooWideError: That could not be found out.
+    """
+    if pick.asked is None:
+        return
+    (model,) = pick.asked
+    fixed = list(unions)
+    for alone in used(plans, way, [pick], []):
+        rest = {axis: mask for axis, mask in alone.items() if axis != model}
+        yield from plans.left(way, plans.boxes(way, *fixed, [rest]))
 
 
 def _apart(plans: Plans, slot: Slot, most: int, *, listed: bool) -> list[Pick]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import inf
 from typing import Literal
 
@@ -94,11 +95,13 @@ def _never(work: _Judge) -> Judged | None:
     listed = plans.lists_matter(claim.when)
     for entry, way, unions in _ways(work) if bad else ():
         for place, slot in way.named_slots():
-            for pick in bounds.picks(plans, slot, listed=listed):
+            for pick in bounds.picks(plans, slot):
                 if pick.endpoint not in bad:
                     continue
                 doubt = _UNMADE.format(way.rule.label)
                 boxes = bounds.used(plans, way, [pick], unions)
+                if listed:
+                    boxes = chain(boxes, bounds.used_if_listed(plans, way, pick, unions))
                 if measured and _is_guarded_by_measure(plans, slot.wheres):
                     work.doubt = work.doubt or "what is measured of an endpoint may exclude it"
                     continue

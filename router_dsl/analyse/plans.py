@@ -126,6 +126,11 @@ class Plans:
             found = self._refusing[endpoint] = tuple(guards)
         return found
 
+    def is_barred(self, endpoint: int) -> bool:
+        """Whether a guard that always applies refuses an endpoint."""
+        always = {guard.name for guard in self.program.guards if guard.when is None}
+        return not always.isdisjoint(self.refusing(endpoint))
+
     def admitted(self, endpoint: int) -> list[Box]:
         """Return for which requests context and features of an endpoint suffice; one empty box for all."""
         found = self._admitted.get(endpoint)
