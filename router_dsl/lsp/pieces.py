@@ -48,7 +48,7 @@ class _Piece:
     Attributes:
         lexed: What is wrong with its characters.
         depth: Braces opened and not closed.
-        is_crossed: A brace closes what was opened before the piece.
+        has_braces: There are any; `is_crossed`: one closes what was opened before the piece.
         items: Declarations; of a head and of rules, the one policy that they are a part of.
     """
 
@@ -56,6 +56,7 @@ class _Piece:
     tokens: list[Token]
     lexed: list[Diagnostic]
     depth: int
+    has_braces: bool
     is_crossed: bool
     items: tuple[ast.Declaration, ...] = ()
     broken: tuple[ast.Name, ...] = ()
@@ -145,7 +146,7 @@ class _Cutting:
         while at < len(self._kinds) and self._kinds[at] == "rule":
             end = self._next(at + 1, "rule", "close")
             piece = self._piece("rules", at, end)
-            if any(token.kind in ("LBRACE", "RBRACE") for token in piece.tokens):
+            if piece.has_braces:
                 raise _UnclearError
             self._take(_read(piece, "rules"), self._piece_lines(at, end))
             rules += [rule for item in piece.items if isinstance(item, ast.Policy) for rule in item.rules]
@@ -200,8 +201,9 @@ def _lexed(name: str, text: str) -> _Piece:
     lexed = lex(excerpt)
     if "/*" in text and any(finding.message.startswith("`/*`") for finding in lexed.diagnostics):
         raise _UnclearError  # the only thing that goes on over several lines
-    depths = list(accumulate((token.kind == "LBRACE") - (token.kind == "RBRACE") for token in lexed.tokens))
-    return _Piece(excerpt, lexed.tokens, lexed.diagnostics, sum(depths[-1:]), any(depth < 0 for depth in depths))
+    braces = [1 if token.kind == "LBRACE" else -1 for token in lexed.tokens if token.kind in ("LBRACE", "RBRACE")]
+    is_crossed = any(depth < 0 for depth in accumulate(braces))
+    return _Piece(excerpt, lexed.tokens, lexed.diagnostics, sum(braces), bool(braces), is_crossed)
 
 
 def _read(piece: _Piece, frame: Frame) -> _Piece:

@@ -78,13 +78,21 @@ _EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from
 
 
 @pytest.mark.slow
-@given(
-    st.integers(0, len(TEXTS) - 1),
-    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(_TYPED)), max_size=6),
-)
+@given(st.integers(0, len(TEXTS) - 1), _EDITS)
 @example(6, [(0.5, 0, "{"), (0.5, 0, "}")])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_any_edits_end_in_the_same_tree_and_findings(index: int, edits: list[tuple[float, int, str]]) -> None:
+    typed_and_read(index, edits)
+
+
+@pytest.mark.long
+@given(st.integers(0, len(TEXTS) - 1), _EDITS)
+@settings(max_examples=2000, deadline=None)
+def test_many_more_edits_end_in_the_same_tree_and_findings(index: int, edits: list[tuple[float, int, str]]) -> None:
+    typed_and_read(index, edits)
+
+
+def typed_and_read(index: int, edits: list[tuple[float, int, str]]) -> None:
     pieces, text = Pieces(0), TEXTS[index]
     for place, lost, typed in edits:
         at = int(place * len(text))
