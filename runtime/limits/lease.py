@@ -45,7 +45,6 @@ class Exchange:
         instance: Who asks.
         number: Of this exchange among those of the instance; applied once.
         deltas: Spent since the last one by slot of the window; negative where less was used than reserved.
-        held: The lease that this one replaces.
         least, most: How much is asked for; less than `least` is no use.
         keep: How much of the present lease is left: granted even when there is no room for `least`, since it may be
             being spent.
@@ -58,7 +57,6 @@ class Exchange:
     instance: str
     number: int
     deltas: tuple[tuple[int, int], ...]
-    held: int
     least: int
     most: int
     keep: int
@@ -226,8 +224,8 @@ class Lease:
         self._forget(now_s)
         self._number += 1
         self._doubt = Exchange(
-            self.key, instance, self._number, tuple(sorted(self._pending.items())), self._held, least, most, left,
-            self.limit, self.per_s, min(self._slot_s, LONGEST_LEASE_S), now_s,
+            self.key, instance, self._number, tuple(sorted(self._pending.items())), least, most, left, self.limit,
+            self.per_s, min(self._slot_s, LONGEST_LEASE_S), now_s,
         )  # fmt: skip
         self._pending = {}
         self._taken = self._wanted = 0

@@ -107,7 +107,7 @@ class Leases:
 
     async def aclose(self) -> None:
         """Tell the last that was spent, for a moment at most, and close the store."""
-        if self._teller is not None:
+        if self._teller is not None and not self._teller.done():
             self._teller.cancel()
             await asyncio.gather(self._teller, return_exceptions=True)
         await self.tell(release=True)
@@ -124,9 +124,11 @@ class Leases:
                 continue
             if self._has_hints():
                 await self._share()
-            idle = [lease for lease in self._held if lease.is_over(time.time()) and lease not in self._dirty]
-            if not self._store.forgets:
-                self._begin([lease for lease in idle if lease not in self._flights], release=True)
+            over = {lease for lease in self._held if lease.is_over(time.time())}
+            if self._store.forgets:
+                self._held -= over
+            else:
+                self._begin([lease for lease in over - self._dirty if lease not in self._flights], release=True)
             await self.tell()
 
     def _has_hints(self) -> bool:
@@ -139,6 +141,8 @@ class Leases:
                 await self.hints.share(self._instance)
         except (StoreError, TimeoutError) as error:
             self._failed(error)
+        else:
+            self._worked()
 
     def _owed(self) -> bool:
         """Whether leases are held that nobody but this instance can end."""
@@ -162,9 +166,7 @@ class Leases:
             for lease in leases:
                 lease.failed(time.time())
         else:
-            if self._has_failed:
-                self._has_failed = False
-                self._told({"event": "store_back"})
+            self._worked()
             for lease, answer in zip(leases, answers, strict=True):
                 lease.told(answer, time.time())
                 (self._held.add if lease.is_held else self._held.discard)(lease)
@@ -173,6 +175,12 @@ class Leases:
                 self._flights.pop(lease, None)
                 if lease.is_flying:  # cancelled
                     lease.failed(time.time())
+
+    def _worked(self) -> None:
+        """Tell of the first success after a failure."""
+        if self._has_failed:
+            self._has_failed = False
+            self._told({"event": "store_back"})
 
     def _failed(self, error: Exception) -> None:
         """Tell of the first failure in a row."""

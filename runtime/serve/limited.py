@@ -20,11 +20,17 @@ from runtime.wire.errors import Dialect, Problem
 
 def reserve(router: Router, way: Route, facts: Facts) -> Reservation | Refusal | Short:
     """Take what a request may use at most, from all its limits or from none."""
-    # A lease is judged by the wall clock: other instances and the store know no other.
-    now_s = router.clock.now_s() if router.leases is None else time.time()
     return router.limits.reserve(
-        facts, lambda: Need(*most(router.book, way, facts)), now_s, lambda: _bound(router, way, facts)
+        facts, lambda: Need(*most(router.book, way, facts)), now_s(router), lambda: _bound(router, way, facts)
     )
+
+
+def now_s(router: Router) -> float:
+    """Return the time that limits are asked in.
+
+    A lease is judged by the wall clock: other instances and the store know no other.
+    """
+    return router.clock.now_s() if router.leases is None else time.time()
 
 
 def _bound(router: Router, way: Route, facts: Facts) -> Need | None:

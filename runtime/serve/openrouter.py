@@ -9,7 +9,7 @@ from runtime.decision.facts import Call, Facts
 from runtime.decision.state import State
 from runtime.decision.wishes import TIERS
 from runtime.limits.limits import Room
-from runtime.serve import models
+from runtime.serve import limited, models
 from runtime.serve.generations import MOST
 from runtime.serve.keys import Key
 from runtime.serve.router import Router
@@ -193,8 +193,8 @@ def _rooms(router: Router, caller: Key, headers: Mapping[str, str], now_unix_s: 
     """Return the limits that the caller's next chat falls under, as far as its key and headers tell."""
     body = Chat(model="", messages=[])
     call = Call("chat", "", headers, body, b"", caller.attributes, None, now_unix_s, router.settings.region)
-    now_s = router.clock.now_s()
-    return router.limits.rooms(Facts(call, router.book.program, router.health.at(now_s)), now_s)
+    facts = Facts(call, router.book.program, router.health.at(router.clock.now_s()))
+    return router.limits.rooms(facts, limited.now_s(router))
 
 
 def _tightest(rooms: list[tuple[str, Room, int]]) -> tuple[str, Room, int] | None:

@@ -88,10 +88,11 @@ def test_whatever_instances_ask_the_table_never_grants_more_than_there_is(enviro
             keep = left[name] - used
             most = max(draw.choice([0, 1, 40, 200]), keep)
             last[name] = Exchange(
-                "k", name, numbers[name], ((slot, used),), 0, draw.randint(0, most), most, keep, amount, DAY, 30.0, 0.0
+                "k", name, numbers[name], ((slot, used),), draw.randint(0, most), most, keep, amount, DAY, 30.0, 0.0
             )
             (answer,) = await stores[name].exchange([last[name]])
             assert answer.granted >= keep
+            assert answer.used == spent + used + sum(left.values()) - left[name]
             left[name], spent = answer.granted, spent + used
             assert spent + sum(left.values()) <= amount
             assert await table.spent() == spent + sum(left.values())
@@ -167,7 +168,7 @@ def test_two_routers_share_a_limit(environ: dict[str, str]) -> None:
 def test_a_table_that_is_not_there_is_a_store_that_failed(environ: dict[str, str]) -> None:
     async def run() -> None:
         table = Table(environ, "nowhere")
-        asked = Exchange("k", "a", 1, (), 0, 1, 1, 0, 10, DAY, 30.0, 0.0)
+        asked = Exchange("k", "a", 1, (), 1, 1, 0, 10, DAY, 30.0, 0.0)
         with pytest.raises(StoreError, match="ResourceNotFoundException"):
             await table.store().exchange([asked])
         await table.transport.aclose()

@@ -124,16 +124,17 @@ class DynamoStore:
         instance, held_in, held = self._held.get(asked.key, ("", 0, 0))
         if (instance, held_in) != (asked.instance, window):
             held = 0
-        granted, known = asked.most, 0
+        granted = asked.most
         for count in range(MOST_TRIES):
             is_last = count == MOST_TRIES - 1
-            found = await self._raise(asked, window, spent + granted - held, granted, is_sure=granted == 0 or is_last)
-            if found is None:
-                self._hold(asked, window, granted)
-                return Answer(granted, max(0, known + spent - held), left_s, left_s)
+            done, found = await self._raise(
+                asked, window, spent + granted - held, granted, is_sure=granted == 0 or is_last
+            )
             known = _number(found, "spent")
-            if _number(found, f"n_{asked.instance}") >= asked.number:  # done before, and the answer was lost
+            is_repeated = not done and _number(found, f"n_{asked.instance}") >= asked.number
+            if is_repeated:  # and the answer was lost
                 granted = _number(found, f"g_{asked.instance}")
+            if done or is_repeated:
                 self._hold(asked, window, granted)
                 return Answer(granted, max(0, known - granted), left_s, left_s)
             room = max(0, asked.amount - (known + spent - held))
@@ -142,8 +143,11 @@ class DynamoStore:
                 granted = min(asked.keep, held, room)
         raise AssertionError("the last try is made whatever the room")
 
-    async def _raise(self, asked: Exchange, window: int, by: int, granted: int, *, is_sure: bool) -> Item | None:
-        """Raise what is spent and note the lease; the item as it is when there is no room, or it was done before."""
+    async def _raise(self, asked: Exchange, window: int, by: int, granted: int, *, is_sure: bool) -> tuple[bool, Item]:
+        """Raise what is spent and note the lease; return whether that was done, and the item as it is.
+
+        It is not done when there is no room, unless it `is_sure`, and when it was done before.
+        """
         values = {":by": by, ":number": asked.number, ":granted": granted, ":until": self._until(asked, window)}
         condition = f"(attribute_not_exists(n_{asked.instance}) OR n_{asked.instance} < :number)"
         if not is_sure:
@@ -158,15 +162,16 @@ class DynamoStore:
             "ConditionExpression": condition,
             "ExpressionAttributeNames": {"#u": "ttl"},
             "ExpressionAttributeValues": {name: {"N": str(value)} for name, value in values.items()},
+            "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         try:
-            await self._aws.json("dynamodb", CALL, call, within_s=CALL_S, region=self._region, version="1.0")
+            answer = await self._aws.json("dynamodb", CALL, call, within_s=CALL_S, region=self._region, version="1.0")
         except AwsError as error:
             if error.code != "ConditionalCheckFailedException":
                 raise
-            return msgspec.json.decode(error.answer, type=_Refused).item
-        return None
+            return False, msgspec.json.decode(error.answer, type=_Refused).item
+        return True, msgspec.json.decode(answer, type=_Told).attributes
 
     def _hold(self, asked: Exchange, window: int, granted: int) -> None:
         if granted:
