@@ -50,6 +50,7 @@ def colored(line: str) -> dict[int, str]:
     return scopes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_every_word_has_the_colour_of_what_the_parser_takes_it_for(path: Path) -> None:
     source = Source(path.name, path.read_text("utf-8"))

@@ -41,7 +41,7 @@ def told(workspace: Workspace, path: Path) -> list[dict[str, object]]:
 
 @pytest.mark.slow
 @given(st.sampled_from(TEXTS), _EDITS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_errors_told_quickly_are_those_of_a_whole_check(text: str, edits: list[tuple[str, int, str]]) -> None:
     path = Path("/nowhere/x.route")
     workspace = opened(path, text)
