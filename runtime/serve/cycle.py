@@ -67,6 +67,7 @@ class Cycle(RequestResponseCycle):
         """Return the body of the request if all of it is here and none was taken before, else None."""
         if self.more_body or self.disconnected or self.response_complete:
             return None
+        self.flow.resume_reading()  # or a client that leaves would not be noticed
         data, self.body = bytes(self.body), bytearray()
         self.message_event.clear()
         return data
