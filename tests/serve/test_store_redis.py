@@ -165,7 +165,7 @@ def test_a_store_that_stalls_holds_nobody_up_and_hears_of_everything_later(serve
         return waited_s
 
     waited_s = asyncio.run(run())
-    assert waited_s < 0.3  # 40 requests, and the time-out of one of them
+    assert waited_s < 2  # 40 requests that each waited for the time-out would take 4 s
     assert spent(server) == 41
     assert [event["event"] for event in told.seen] == ["store_failed", "store_back"]
 
