@@ -58,7 +58,7 @@ async def admit(router: Router, scope: Scope, headers: Mapping[str, str], now_un
     """
     settings, keyring = router.settings, router.keyring
     if not settings.needs_key:
-        if settings.anonymous or (_is_local(_peer(scope)) and _is_local_page(headers.get("origin"))):
+        if settings.anonymous or is_own_machine(scope, headers):
             return ANYONE
         return unauthorized("this router answers only its own machine: its operator has set no api keys")
     text = bearer(headers.get("authorization")) or headers.get("x-api-key")
@@ -72,6 +72,11 @@ async def admit(router: Router, scope: Scope, headers: Mapping[str, str], now_un
     if key.revoked:
         return unauthorized("the api key was revoked")
     return unauthorized("the api key has expired") if key.is_expired(now_unix_s) else key
+
+
+def is_own_machine(scope: Scope, headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from this machine, and not from a web page of somewhere else that is looked at here."""
+    return _is_local(_peer(scope)) and _is_local_page(headers.get("origin"))
 
 
 def barred(router: Router, key: Key, policy: str, models: Sequence[str]) -> Problem | None:

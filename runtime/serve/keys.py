@@ -51,7 +51,7 @@ class Key:
         return self.expires_unix_s is not None and now_unix_s >= self.expires_unix_s
 
 
-ANYONE = Key(b"", sees_metrics=True)
+ANYONE = Key(b"")
 """Stands for a client that needs no key."""
 
 _NOBODY = Key(bytes(sha256().digest_size))

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from runtime.serve import asking, counting, models, openrouter, paths
 from runtime.serve.client import CODE
-from runtime.serve.keys import Key
+from runtime.serve.keys import ANYONE, Key
 from runtime.serve.paths import COUNT_TOKENS, INFERENCE, PREFIXES
 from runtime.serve.router import Router
 from runtime.wire import errors, unavailable
@@ -140,11 +140,13 @@ async def _metrics(request: Request, router: Router | None) -> Response:
     """Return the counters, for whoever may see what everybody has used."""
     if router is None:
         return _problem(request, errors.problem(503, "no policy is loaded"))
-    key = await asking.admit(router, request.scope, asking.headers_of(request.scope), time.time())
+    headers = asking.headers_of(request.scope)
+    key = await asking.admit(router, request.scope, headers, time.time())
     if isinstance(key, Problem):
         return _problem(request, key)
-    if not key.sees_metrics:
-        return _problem(request, errors.forbidden("the api key may not read what all clients have used"))
+    # Where everyone may ask, not everyone may see what the others have used.
+    if not (key.sees_metrics or (key is ANYONE and asking.is_own_machine(request.scope, headers))):
+        return _problem(request, errors.forbidden("this caller may not read what all clients have used"))
     # Beside the loop: the first scrape loads Prometheus' library, and a large page takes a while to write.
     body, content_type = await asyncio.to_thread(_exposed, router, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)

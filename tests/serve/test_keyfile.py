@@ -165,6 +165,14 @@ def test_openrouters_clients_get_the_status_as_code(tmp_path: Path) -> None:
     assert ask(desk, "x", path="/api/v1/chat/completions").error["code"] == 401
 
 
+def test_anthropics_clients_get_its_own_errors(tmp_path: Path) -> None:
+    desk = served(write(tmp_path / "keys.toml", anna="models = []"))
+    body = {"model": "small", "max_tokens": 5, "messages": HELLO}
+    for key, status, kind in (("anna", 403, "permission_error"), ("x", 401, "authentication_error")):
+        answer = desk.post(body, path="/v1/messages", headers={"x-api-key": key})
+        assert (answer.status, answer.json["type"], answer.error["type"]) == (status, "error", kind)
+
+
 def test_a_file_without_keys_opens_nothing_to_anybody(tmp_path: Path) -> None:
     path = write(tmp_path / "keys.toml")
     assert served(path).post().status == 401

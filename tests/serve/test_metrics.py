@@ -116,6 +116,12 @@ def test_a_clients_key_does_not_see_what_the_others_have_used(tmp_path: Path) ->
     assert statuses == {"anna": 403, "ops": 200, "root": 200, "none": 401}
 
 
+def test_where_everyone_may_ask_only_this_machine_reads_what_they_used() -> None:
+    desk = Desk(POLICY, settings=Settings(anonymous=True))
+    assert [desk.ask("GET", "/metrics", peer=peer).status for peer in ("127.0.0.1", "10.0.0.7")] == [200, 403]
+    assert desk.get("/metrics", headers={"origin": "https://evil.example"}).status == 403
+
+
 def visit(tenant: str, rule: str = "r") -> Visit:
     attempt = Attempt("e", "ok", 200, 0.0, 0.0, 0.0, "plan", 5, Usage(1, 2))
     return Visit("id", "p@d", "POST", "/", rule=rule, endpoint="e", tenant=tenant, end="complete", record=Record(
