@@ -193,6 +193,8 @@ class Bench:
     def idle(self, gateway: Running) -> None:
         """Note what streams cost that have begun and wait for more; once a process, which keeps the memory."""
         pid, body = gateway.process.pid, self.body(gateway.peer, stream=True, word="bench-idle")
+        # The first streams load what all share.
+        self.drive(gateway, 20, 0.5, 0, self.body(gateway.peer, stream=True, word="bench-short"))
         before_mb = rss_mb(pid)
         started = self.begin(gateway, IDLE_STREAMS, 1.0, 0, body, IDLE_STREAMS)
         time.sleep(IDLE_S)

@@ -75,3 +75,13 @@ def test_what_is_earned_late_has_not_faded() -> None:
     budget.earn(1000.0)  # what was above the stock is gone by now; this half is new
     budget.earn(1000.0)
     assert [budget.spend(1000.0) for _ in range(3)] == [True, True, False]
+
+
+def test_what_is_saved_above_the_stock_fades_by_half_and_the_stock_does_not() -> None:
+    budget = Budget(1.0, 1.0, half_life_s=10.0)
+    for _ in range(5):
+        budget.earn(0.0)
+    assert [budget.spend(10.0) for _ in range(4)] == [True, True, True, False]  # 1 + 4 / 2
+    budget = Budget(1.0, 1.0, half_life_s=10.0)
+    budget.earn(0.0)
+    assert [budget.spend(1000.0) for _ in range(2)] == [True, False]

@@ -67,6 +67,10 @@ def test_statuses_are_judged_by_class_and_by_name(status: int, retry_on: tuple[s
         ([("empty", None)], 502),
         ([("status", 401)], 502),
         ([("status", 524)], 504),
+        ([("status", 504)], 504),
+        ([("status", 408)], 504),
+        ([("status", 529)], 503),
+        ([("status", 503)], 503),
     ],
 )
 def test_the_last_failure_gives_the_status_unless_all_were_429(

@@ -149,3 +149,14 @@ def test_two_durations_that_differ_by_a_fifth_are_told_apart() -> None:
     assert histogram.quantile(0.4, 0.0) == pytest.approx(1.0)
     assert histogram.quantile(0.9, 0.0) == pytest.approx(1.2)
     assert histogram.evidence(HALF_LIFE_S) == pytest.approx(50.0)
+
+
+def test_the_first_sample_after_a_long_silence_weighs_as_much_as_the_next() -> None:
+    histogram, ratio, later_s = Histogram(HALF_LIFE_S), Ratio(HALF_LIFE_S), HALF_LIFE_S * 100
+    histogram.add(9.0, 0.0)
+    ratio.add(1.0, 1.0, 0.0)
+    for value_s, failed in ((1.0, 1.0), (3.0, 0.0)):
+        histogram.add(value_s, later_s)
+        ratio.add(failed, 1.0, later_s)
+    assert histogram.quantile(0.6, later_s) == pytest.approx(3.0)
+    assert (histogram.evidence(later_s), ratio.at(later_s)) == (pytest.approx(2.0), pytest.approx(0.5))

@@ -174,3 +174,29 @@ def test_where_there_is_room_in_plenty_nobody_looks_closely_and_where_there_is_n
     held = limits.reserve(OTTO, closely, 0.0, lambda: None)
     assert isinstance(held, Reservation)
     assert (looked, held.held[0][3]) == ([1, 1], 500)
+
+
+def test_a_client_is_told_its_room_in_the_limits_it_falls_under() -> None:
+    trial = Atom("plan", "eq", "trial", (), "plan == trial")
+    limits = Limits(program(limit(5), limit(9, when=trial)))
+    assert limits.rooms({**ANNA, "plan": "pro"}, 0.0) == [("l", room.Room("requests", 5, 5, 0.0), 60)]
+    for _ in range(2):
+        limits.reserve({**ANNA, "plan": "trial"}, need(), 30.0)  # type: ignore[arg-type]
+    told = limits.rooms({**ANNA, "plan": "trial"}, 30.0)
+    assert [(each.limit, each.remaining) for _, each, _ in told] == [(5, 3), (9, 7)]
+    assert all(60.0 <= each.reset_s <= 61.0 for _, each, _ in told)
+    assert [each.remaining for _, each, _ in limits.rooms({**ANNA, "plan": "trial"}, 92.0)] == [5, 9]
+
+
+def test_the_limits_of_the_next_plan_go_on_with_what_was_counted_at_their_own_amount() -> None:
+    first = Limits(program(limit(3)))
+    for _ in range(2):
+        first.reserve(ANNA, need(), 0.0)  # type: ignore[arg-type]
+    same, larger = Limits(program(limit(3)), heir_of=first), Limits(program(limit(4)), heir_of=first)
+    other = Limits(program(limit(3, "tokens")), heir_of=first)
+    assert same.rooms(ANNA, 0.0)[0][1].remaining == 1
+    assert larger.rooms(ANNA, 0.0)[0][1].remaining == 2
+    assert other.rooms(ANNA, 0.0)[0][1].remaining == 3
+    for _ in range(2):
+        assert isinstance(larger.reserve(ANNA, need(), 0.0), Reservation)  # type: ignore[arg-type]
+    assert isinstance(larger.reserve(ANNA, need(), 0.0), Refusal)  # type: ignore[arg-type]
