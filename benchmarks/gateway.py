@@ -247,7 +247,9 @@ def run(options: argparse.Namespace) -> list[Running]:
     upstream, load = build(folder)
     bench = Bench(folder, load, options.seconds)
     with upstreams(upstream) as ports:
-        peers, left_out = Shelf(folder, ports[:1], options.peers).found()
+        shelf = Shelf(folder, ports[:1], options.peers)
+        peers, left_out = shelf.found()
+        peers.insert(1, shelf.keyed())
         for line in left_out:
             print(line, file=sys.stderr)
         if options.only:

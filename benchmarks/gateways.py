@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 POLICY = """\
@@ -22,6 +23,12 @@ policy bench {{
   trial: when key.plan == trial and stream -> m by price
   otherwise -> requested else m by price  first token 1s  within 2m
 }}
+"""
+
+LIMITS = """
+limit calls: 100M requests per minute by key.id
+limit words: 1000M tokens per hour by tenant
+limit spend: $1000000 per day by tenant
 """
 
 HELLO = """\
@@ -176,13 +183,25 @@ class Shelf:
         path.write_text(text)
         return str(path)
 
-    def _ours(self) -> Peer:
+    def _ours(self, name: str = "pointsman", more: str = "", environ: Mapping[str, str] | None = None) -> Peer:
         first, second = self._upstreams[0], self._upstreams[-1]
-        source = self._written("bench.route", POLICY.format(upstream=first, second=second))
+        file = name.replace(" ", "-")
+        source = self._written(f"{file}.route", POLICY.format(upstream=first, second=second) + more)
         command = [sys.executable, "-m", "handlers.cli.main"]
-        plan = str(self._folder / "bench.plan")
+        plan = str(self._folder / f"{file}.plan")
         subprocess.run([*command, "build", source, "-o", plan], check=True, stdout=subprocess.DEVNULL)
-        return Peer("pointsman", lambda port: [*command, "serve", plan, "--json-logs", "--port", str(port)])
+        serve = [*command, "serve", plan, "--json-logs", "--port"]
+        return Peer(name, lambda port: [*serve, str(port)], environ=environ or {})
+
+    def keyed(self) -> Peer:
+        """Return ours with a thousand keys, of which the load sends one, and limits in requests, tokens and dollars."""
+        names = ("sk-bench", *(f"key-{number}" for number in range(1000)))
+        tables = (
+            f'[k{place}]\nsha256 = "{sha256(name.encode()).hexdigest()}"\ntenant = "acme"\n'
+            for place, name in enumerate(names)
+        )
+        keys = self._written("keys.toml", "".join(tables))
+        return self._ours("pointsman with keys and limits", LIMITS, {"POINTSMAN_KEYS_FILE": keys})
 
     def _uvicorn(self, module: str, text: str, port: int) -> list[str]:
         self._written(f"{module}.py", text)
