@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from random import Random
+
 import pytest
 from counted import wrong
 from small import TEXT_POINTS, Point, random_program
 
+from router_dsl.analyse import rules
 from router_dsl.analyse.attribute import Attribute
 from router_dsl.analyse.regions import regions_of
 from router_dsl.analyse.space import NO, YES, Box, Probe, Space
-from router_dsl.interpret import holds
+from router_dsl.interpret import decide, holds
+from router_dsl.plan import Program, Scalar
+from router_dsl.strategies import pools_of, program_of, random_facts, random_policy
 
 
 def check_seeds(seeds: range, *, texts: bool = False) -> None:
@@ -53,3 +59,39 @@ def _answers(axis: Attribute | Probe, mask: int, point: Point) -> bool:
     if isinstance(axis, Attribute):
         return bool(mask >> axis.class_of(point[axis.fact]) & 1)
     return bool(mask & (YES if holds(axis.atom, point) else NO))
+
+
+@pytest.mark.slow
+def test_nothing_is_said_of_a_rule_that_some_test_could_contradict() -> None:
+    random = Random(7)
+    for seed in range(200):
+        policy = random_policy(Random(seed), 6, 2)
+        program = program_of(policy)
+        dead = {found.rule for found in rules.never_deciding(regions_of(program), policy) if found.why != "unknown"}
+        pools = pools_of(rule.when for rule in policy.rules if rule.when is not None)
+        for _ in range(100):
+            facts = random_facts(random, pools)
+            assert not (decide(policy, facts) in dead and are_sensible(program, facts)), (seed, facts)
+
+
+def are_sensible(program: Program, facts: Mapping[str, Scalar | None]) -> bool:
+    """Whether a test could give these facts: each of its kind, and tokens that add up."""
+    space = regions_of(program).space
+    known = [(space.attribute(name), value) for name, value in facts.items() if name in space.number]
+    tokens = {"prompt.tokens", "request.tokens"} & facts.keys()
+    return not tokens and all(value is None or is_of(axis, value) for axis, value in known)
+
+
+def is_of(axis: Attribute, value: Scalar) -> bool:
+    match axis.domain.kind:
+        case "bool":
+            return isinstance(value, bool)
+        case "text":
+            return isinstance(value, str)
+        case "number" | "share":
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+            return is_number and (axis.domain.kind == "number" or 0 <= float(value) <= 1)
+        case "one of":
+            return value in axis.domain.values
+        case _:
+            return False
