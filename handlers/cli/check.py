@@ -10,6 +10,7 @@ from pathlib import Path
 
 from handlers.checked import check
 from handlers.cli.output import FOUND, OK, USAGE, complain, wants_color
+from handlers.notes import notes_on
 from router_dsl.load import is_unread, load, load_text, unreadable
 from router_dsl.plan import Program
 from router_dsl.source import Diagnostic, in_order, render
@@ -24,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder imports may not leave (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page about the policies as well")
+    parser.add_argument("--notes", action="store_true", help="also say which rules are partly shadowed, and by which")
     parser.add_argument("--no-color", action="store_true", help="print without colours")
     options = parser.parse_args(argv)
     if options.root is not None and not options.root.is_dir():
@@ -44,10 +46,14 @@ def main(argv: Sequence[str]) -> int:
             programs.append(program)
         unread = unread or any(map(is_unread, found))
     findings = in_order(findings)
+    notes = [note for program in programs for note in notes_on(program)] if options.notes else []
     if options.json:
-        print(json.dumps({"findings": [finding.to_json() for finding in findings]}, indent=2))
+        told: dict[str, object] = {"findings": [finding.to_json() for finding in findings]}
+        print(json.dumps(told | ({"notes": [note.to_json() for note in notes]} if options.notes else {}), indent=2))
     else:
         _print(findings, programs, color=wants_color(sys.stdout) and not options.no_color)
+        for note in notes:
+            print(note.text)
     if unread:
         return USAGE
     if options.html is not None and not _draw(options.html, by_file, options.root):
