@@ -8,7 +8,7 @@ from itertools import combinations, product
 from math import inf
 
 from router_dsl.analyse import tokens, worst
-from router_dsl.analyse.plans import Choice, Plans, Slot, Way
+from router_dsl.analyse.plans import Plans, Slot, Way
 from router_dsl.analyse.search import BudgetError
 from router_dsl.analyse.space import Box
 
@@ -318,6 +318,3 @@ def _bill(plans: Plans, way: Way, some: tuple[Pick, ...], main: dict[int, Pick],
             if best is None or best.nusd is None or cost > best.nusd:
                 best = Bill(cost, box, endpoints, prompt, amounts)
     return best
-
-
-__all__ = ["Bill", "Choice", "Pick", "Turn", "bills", "picks", "together", "total_of", "turns", "used", "wait_of"]

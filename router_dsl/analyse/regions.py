@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from router_dsl.analyse import solver
 from router_dsl.analyse.search import Budget, BudgetError, Guess, Search, Term, runs
-from router_dsl.analyse.space import Box, Space, TooWideError, space_of
+from router_dsl.analyse.space import Box, Space, space_of
 from router_dsl.fields import NEEDS
 from router_dsl.plan import And, Atom, Cond, Not, Policy, Program, Requested, Split, Use
 
@@ -149,14 +149,9 @@ class Regions:
             self.closed(search)
 
 
-def regions_of(program: Program, more: Iterable[Cond] = ()) -> Regions:
-    """Return the regions of a program.
-
-    Args:
-        program: Its conditions span the space.
-        more: Conditions that will be asked for besides.
-    """
-    return Regions(program, space_of(program, [*conditions_of(program), *more]))
+def regions_of(program: Program) -> Regions:
+    """Return the regions of a program; its conditions span the space."""
+    return Regions(program, space_of(program, conditions_of(program)))
 
 
 def conditions_of(program: Program) -> list[Cond | None]:
@@ -201,6 +196,3 @@ def needing(fact: str) -> Cond:
     """Return the question whether a request needs the feature that goes with a fact of `NEEDS`."""
     nothing = next(nothing for name, nothing, _ in NEEDS if name == fact)
     return And((Atom(fact, "ne", nothing, (), ""), Not(Atom(fact, "missing", None, (), ""))))
-
-
-__all__ = ["BudgetError", "Regions", "TooWideError", "needing", "regions_of", "too_long"]

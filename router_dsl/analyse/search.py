@@ -131,17 +131,6 @@ class Search:
                         return None
         return box
 
-    def cover(self, box: Box, taken: Sequence[Term]) -> list[int | str]:
-        """Return owners of which none can be left out, whose boxes cover a box that `taken` does; in their order.
-
-        Raises:
-            BudgetError: It took too many steps.
-        """
-        self.used = set()
-        covered = self.is_covered(box, taken)
-        assert covered
-        return self.fewest(box, taken, self.used)
-
     def fewest(self, box: Box, taken: Sequence[Term], owners: set[int | str]) -> list[int | str]:
         """Return what is needed of these owners to cover a box that they cover together."""
         needed = list(dict.fromkeys(term.owner for term in taken if term.owner in owners))
