@@ -10,7 +10,7 @@ run: $(VENV)/.serving ## Start the gateway on 127.0.0.1:8080 with rules/default.
 	@$(BIN)/pointsman serve rules/default.route
 
 test: $(VENV)/.dev node ## All tests but the long ones
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" -n auto
 
 NODE := tests/clients/node
 

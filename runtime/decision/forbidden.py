@@ -34,10 +34,12 @@ def _refused_now(book: Book, test: suitable.Test, state: State) -> list[int]:
 
 
 def _forbid_small(book: Book, facts: Facts, forbidden: dict[int, str]) -> None:
-    if facts.request_tokens_at_most() <= (book.smallest_context or 0):
+    smallest = book.smallest_context or 0
+    # A body of more bytes than that is beyond the bound anyway, and long to look through for it.
+    if len(facts.call.raw) < smallest and facts.request_tokens_at_most() <= smallest:
         return
     tokens = facts["request.tokens"]
-    if not isinstance(tokens, int | float) or tokens <= (book.smallest_context or 0):
+    if not isinstance(tokens, int | float) or tokens <= smallest:
         return
     for index, endpoint in enumerate(book.endpoints):
         if endpoint.context is not None and tokens > endpoint.context:
