@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from runtime.dispatch.course import Stretch
 from runtime.dispatch.record import Client
+from runtime.dispatch.stretch import Stretch
 from runtime.dispatch.transport import Headers
 
 # Longer answers are pictures, which nobody judges by their text; they pass as they come.
