@@ -93,27 +93,30 @@ def test_what_the_zip_holds_is_enough_to_serve_every_page(folder: Path, policy: 
     async def scenario() -> None:
         environ = {
             "PATH": "/usr/bin:/bin", "LAMBDA_TASK_ROOT": str(task), "POINTSMAN_POLICY": "policy.plan",
-            "POINTSMAN_ANONYMOUS": "1", "NEVER_SET_KEY": "so that the transport is opened",
+            "POINTSMAN_API_KEYS": "k", "NEVER_SET_KEY": "so that the transport is opened",
         }  # fmt: skip
         async with RuntimeApi() as api:
             process = await asyncio.create_subprocess_exec(
                 task / "bootstrap", sys.executable, env={**environ, "AWS_LAMBDA_RUNTIME_API": api.address},
                 stdout=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
-            chat = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
-            for body in (chat, {**chat, "stream": True}, {**chat, "user": "odd1"}, {**chat, "temperature": 0}):
-                call = api.invoke(function_url(body=body))
-                await call.over.wait()
-                assert call.prelude["statusCode"] == 200, call.raw
-            explained = api.invoke(function_url(body=chat, headers={"x-pointsman-explain": "only"}))
-            await explained.over.wait()
-            assert json.loads(explained.body)["rule"] == "otherwise"
-            for path in ("/v1/models", "/healthz", "/readyz", "/metrics"):
-                call = api.invoke(function_url("GET", path))
-                await call.over.wait()
-                assert call.prelude["statusCode"] == 200, call.raw
-            process.kill()
-            await process.wait()
+            try:
+                mine = {"authorization": "Bearer k"}
+                chat = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+                for body in (chat, {**chat, "stream": True}, {**chat, "user": "odd1"}, {**chat, "temperature": 0}):
+                    call = api.invoke(function_url(body=body, headers=mine))
+                    await call.over.wait()
+                    assert call.prelude["statusCode"] == 200, call.raw
+                explained = api.invoke(function_url(body=chat, headers={**mine, "x-pointsman-explain": "only"}))
+                await explained.over.wait()
+                assert json.loads(explained.body)["rule"] == "otherwise"
+                for path in ("/v1/models", "/healthz", "/readyz", "/metrics"):
+                    call = api.invoke(function_url("GET", path, headers=mine))
+                    await call.over.wait()
+                    assert call.prelude["statusCode"] == 200, call.raw
+            finally:
+                process.kill()
+                await process.wait()
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
