@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 
@@ -91,6 +92,28 @@ def encoded(value: object) -> bytes:
 def said(body: Json) -> Json:
     """Return the fields of a body that are not null: null says what saying nothing says."""
     return {name: value for name, value in body.items() if value is not None}
+
+
+def sayable(body: Json, refused: Sequence[str], interface: str) -> Json:
+    """Return what is said of a chat request that an interface with one answer in text is to be asked.
+
+    Args:
+        body: The chat request.
+        refused: Fields that it has no equivalent of.
+        interface: What it is called, for people.
+
+    Raises:
+        InexpressibleError: One of them is asked for, or several answers, or spoken ones.
+    """
+    left = said(body)
+    for name in refused:
+        if left.pop(name, None):
+            raise InexpressibleError(name, f"{interface} has no equivalent")
+    if left.pop("n", 1) != 1:
+        raise InexpressibleError("n", f"{interface} gives one answer")
+    if "audio" in (modalities if isinstance(modalities := left.pop("modalities", None), list) else []):
+        raise InexpressibleError("modalities", f"{interface} has no audio")
+    return left
 
 
 # --- tool arguments -------------------------------------------------------------------------------

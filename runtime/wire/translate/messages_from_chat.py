@@ -11,7 +11,7 @@ from runtime.wire.translate.loose import (
     input_of,
     object_of,
     objects_of,
-    said,
+    sayable,
     text_of,
 )
 from runtime.wire.translate.messages_request import FORMAT, blocks_of, cached
@@ -33,14 +33,7 @@ def from_chat(body: Json, dropped: Dropped, output_default: int) -> Json:
     Raises:
         InexpressibleError: It asks for what Anthropic has no way to say.
     """
-    left = said(body)
-    for name in _REFUSED:
-        if left.pop(name, None):
-            raise InexpressibleError(name, "Anthropic's interface has no equivalent")
-    if left.pop("n", 1) != 1:
-        raise InexpressibleError("n", "Anthropic's interface gives one answer")
-    if "audio" in (modalities if isinstance(modalities := left.pop("modalities", None), list) else []):
-        raise InexpressibleError("modalities", "Anthropic's interface has no audio")
+    left = sayable(body, _REFUSED, "Anthropic's interface")
     system, messages = _messages_from_chat(objects_of(left.pop("messages", None)), dropped)
     found: Json = {}
     for name in ("model", "stream", "top_p", "top_k", "cache_control"):

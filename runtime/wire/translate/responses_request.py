@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from runtime.wire.translate.loose import Dropped, InexpressibleError, Json, object_of, objects_of, said, text_of
+from runtime.wire.translate.loose import (
+    Dropped,
+    InexpressibleError,
+    Json,
+    object_of,
+    objects_of,
+    said,
+    sayable,
+    text_of,
+)
 from runtime.wire.translate.messages_request import is_nothing
 
 FORMAT = "openai-responses-v1"
@@ -194,14 +203,7 @@ def from_chat(body: Json, dropped: Dropped) -> Json:
     Raises:
         InexpressibleError: It asks for what Responses has no way to say.
     """
-    left = said(body)
-    for name in _REFUSED:
-        if left.pop(name, None):
-            raise InexpressibleError(name, "the Responses interface has no equivalent")
-    if left.pop("n", 1) != 1:
-        raise InexpressibleError("n", "the Responses interface gives one answer")
-    if "audio" in (modalities if isinstance(modalities := left.pop("modalities", None), list) else []):
-        raise InexpressibleError("modalities", "the Responses interface has no audio")
+    left = sayable(body, _REFUSED, "the Responses interface")
     messages = objects_of(left.pop("messages", None))
     found: Json = {name: left.pop(name) for name in _SAME if name in left}
     # Chat keeps nothing unless told to, Responses everything.
